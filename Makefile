@@ -1,0 +1,43 @@
+# Thin names for cargo and bootstrap commands. `make help` lists them.
+SHELL := /bin/bash
+PROVIDER ?= auto
+NODES ?= 2
+BOOTSTRAP := target/release/bootstrap
+export INSTA_UPDATE := no
+
+.PHONY: help up down status bundle test check unit real bench prerequisites bootstrap
+
+help: ## Shows this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | column -t -s $$'\t'
+
+up: bootstrap ## Makes the cluster and installs everything (PROVIDER=, NODES=)
+	$(BOOTSTRAP) up --provider $(PROVIDER) --nodes $(NODES)
+
+down: bootstrap ## Removes the cluster and everything it made on this host
+	$(BOOTSTRAP) down
+
+status: bootstrap ## Shows the machines and the Syncs
+	$(BOOTSTRAP) status
+
+bundle: bootstrap ## Builds every binary and image a cluster needs
+	$(BOOTSTRAP) bundle build
+
+test: check bundle ## Everything CI runs: lints, unit tests, real parts, end to end
+	scripts/count-tests cargo test --locked --workspace --no-fail-fast
+
+check: prerequisites ## Formatting and lints
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
+
+unit: prerequisites ## Tests that need no real part
+	scripts/count-tests cargo test --locked --workspace --exclude tests --no-fail-fast
+
+bench: bundle ## Measures what docs/benchmarks.md states and prints it
+	cargo run --locked --release -p tests --bin bench
+
+bootstrap: prerequisites
+	cargo build --locked --release -p bootstrap
+
+prerequisites:
+	@scripts/prerequisites
