@@ -71,6 +71,9 @@ pub(super) fn check(needed: &[&Part], cache: &Cache, debian: &Sources) -> anyhow
     if programs.contains(&GO) && find_program("go").is_some() {
         problems.extend(check_go().err());
     }
+    if programs.contains(&GCC) && find_program("gcc").is_some() {
+        problems.extend(check_static_c().err());
+    }
     if needed
         .iter()
         .any(|part| matches!(part.recipe, Recipe::Debian(_)))
@@ -166,6 +169,24 @@ fn check_go() -> Result<(), Problem> {
         return Ok(());
     }
     Err(Problem::new(format!("Go {}.{} is too old", version.0, version.1)).hint(GO.remedy))
+}
+
+/// Every program is linked statically, so the C library must be there as an archive.
+fn check_static_c() -> Result<(), Problem> {
+    let problem = || Problem::new("cannot ask `gcc` for its libraries").hint(GCC.remedy);
+    let mut ask = super::command::command("gcc");
+    let output = ask
+        .arg("-print-file-name=libc.a")
+        .output()
+        .or_problem(problem)?;
+    // It answers with the bare name when it finds nothing.
+    if Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_absolute() {
+        return Ok(());
+    }
+    Err(
+        Problem::new("no static C library `libc.a`, needed to link programs that run on any host")
+            .hint("install the Debian package libc6-dev"),
+    )
 }
 
 /// Major and minor from `go version go1.26.8 linux/amd64`.
