@@ -85,7 +85,15 @@ pub(super) fn ensure(
                 cache.set_current(&directory)?;
                 return Ok(directory);
             }
-            Err(damage) => reporter.note(&format!("building again: {damage:#}")),
+            Err(damage) => {
+                let damaged = damage
+                    .downcast_ref::<Problems>()
+                    .map_or(&[][..], Problems::list);
+                for problem in damaged {
+                    reporter.note(&problem.to_string());
+                }
+                reporter.note(&format!("building again: {damage:#}"));
+            }
         }
     }
     let _lock = cache.lock(reporter)?;
