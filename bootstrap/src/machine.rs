@@ -94,6 +94,9 @@ impl Machine {
     /// When it does not come up within 30 s or `plug` fails; then nothing of it is left running.
     pub fn start(&self, plug: impl FnOnce(Pid) -> anyhow::Result<()>) -> anyhow::Result<()> {
         let name = &self.spec.name;
+        // Groups of containers that died with an earlier start: kubelet would ask containerd about
+        // each again and again, 3 s at a time, before it starts the first pod.
+        self.remove_cgroups()?;
         for directory in ["etc", "var", "root"] {
             fs::create_dir_all(self.spec.directory.join(directory))?;
         }

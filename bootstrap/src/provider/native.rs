@@ -39,6 +39,15 @@ const API_DEADLINE: Duration = Duration::from_mins(3);
 const READY_DEADLINE: Duration = Duration::from_mins(3);
 const KUBECTL_DEADLINE: Duration = Duration::from_mins(1);
 
+/// Whether this run started a machine.
+#[derive(Clone, Copy, Debug)]
+enum Start {
+    /// It ran already.
+    RanBefore,
+    /// It did, then.
+    At(jiff::Timestamp),
+}
+
 /// One machine with the node it becomes.
 struct Member<'a> {
     node: &'a Node,
@@ -87,7 +96,7 @@ pub fn up(
             machine: machine(state, topology, node, bundle, &host),
         })
         .collect();
-    in_parallel(&members, |member| {
+    let starts = in_parallel(&members, |member| {
         start_machine(member, topology, &pki, &versions, &switch, bundle, reporter)
     })?;
 
@@ -110,7 +119,8 @@ pub fn up(
     for phase in [Phase::CoreDns, Phase::UploadConfig, Phase::MarkControlPlane] {
         phase.run(&first.machine)?;
     }
-    wait_for_nodes(topology, &kubectl)?;
+    let nodes: Vec<_> = topology.nodes.iter().zip(starts).collect();
+    wait_for_nodes(&nodes, &kubectl)?;
     step.finish(&format!("{} Ready", topology.nodes.len()));
 
     let step = Step::start(reporter, "cluster DNS");
@@ -316,7 +326,7 @@ fn start_machine(
     switch: &Switch<'_>,
     bundle: &Bundle,
     reporter: &dyn Reporter,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Start> {
     let Member { node, machine } = member;
     let step = Step::start(reporter, format!("machine {}", node.name));
     write_host_files(machine, topology)?;
@@ -326,9 +336,11 @@ fn start_machine(
         // It runs another bundle or other processes: it is started anew, its data stays.
         machine.stop(Ending::Graceful)?;
     }
+    let mut start = Start::RanBefore;
     match machine.pid()? {
         None => {
             step.progress("starting");
+            start = Start::At(jiff::Timestamp::now());
             machine.start(|pid| switch.plug(node, pid))?;
         }
         Some(pid) => {
@@ -353,7 +365,7 @@ fn start_machine(
     step.progress("importing images");
     import_images(machine, bundle)?;
     step.finish(&format!("runs at {}", node.address));
-    Ok(())
+    Ok(start)
 }
 
 /// The files that every machine has and no part of Kubernetes writes.
@@ -501,52 +513,74 @@ fn restart_kubelet(machine: &Machine) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn wait_for_nodes(topology: &Topology, kubectl: &Kubectl) -> anyhow::Result<()> {
+/// Waits until every node is Ready by its own present word: what it said before its machine was
+/// started anew does not count.
+fn wait_for_nodes(nodes: &[(&Node, Start)], kubectl: &Kubectl) -> anyhow::Result<()> {
+    let deadline = Duration::from_secs(15);
+    let get = |what: &[&str]| kubectl.run(&[&["get"], what].concat(), b"", deadline);
     poll::until("the nodes to be Ready", READY_DEADLINE, || {
-        let template = "{range .items[*]}{.metadata.name} \
-                        {.status.conditions[?(@.type==\"Ready\")].status}{\"\\n\"}{end}";
-        let output = format!("--output=jsonpath={template}");
-        let listed = match kubectl.run(&["get", "nodes", &output], b"", Duration::from_secs(15)) {
-            Ok(listed) => listed.stdout,
+        let conditions = "--output=jsonpath={range .items[*]}{.metadata.name} \
+                          {.status.conditions[?(@.type==\"Ready\")].status}{\"\\n\"}{end}";
+        let leases = "--output=jsonpath={range .items[*]}{.metadata.name} \
+                      {.spec.renewTime}{\"\\n\"}{end}";
+        let asked = get(&["nodes", conditions]).and_then(|conditions| {
+            let leases = get(&["leases", "--namespace=kube-node-lease", leases])?;
+            Ok((conditions.stdout, leases.stdout))
+        });
+        let (conditions, leases) = match asked {
+            Ok(answers) => answers,
             Err(problem) => return Ok(Answer::NotYet(problem.to_string())),
         };
-        let missing: Vec<_> = topology
-            .nodes
+        let missing: Vec<_> = nodes
             .iter()
-            .filter(|node| {
-                !listed
-                    .lines()
-                    .any(|line| line == format!("{} True", node.name))
-            })
-            .map(|node| node.name.as_str())
+            .filter(|(node, start)| !is_ready(node, *start, &conditions, &leases))
+            .map(|(node, _)| node.name.as_str())
             .collect();
         Ok(if missing.is_empty() {
             Answer::Done(())
         } else {
+            let missing = missing.join(", ");
             Answer::NotYet(format!(
-                "{} not Ready; see `bootstrap logs NODE kubelet`",
-                missing.join(", ")
+                "{missing} not Ready; see `bootstrap logs NODE kubelet`"
             ))
         })
     })
 }
 
+/// Whether a node is Ready, by lines of `<name> <status>` and `<name> <time of last renewal>`.
+fn is_ready(node: &Node, start: Start, conditions: &str, leases: &str) -> bool {
+    let of = |lines: &str| {
+        let own = lines.lines().filter_map(|line| line.split_once(' '));
+        own.filter(|(name, _)| *name == node.name.as_str())
+            .map(|(_, v)| v.to_owned())
+            .next()
+    };
+    let renewed = of(leases).and_then(|time| time.parse::<jiff::Timestamp>().ok());
+    let fresh = match start {
+        Start::RanBefore => true,
+        Start::At(started) => renewed.is_some_and(|renewed| renewed >= started),
+    };
+    fresh && of(conditions).as_deref() == Some("True")
+}
+
 /// Does the same to every member at the same time; the first error wins.
-fn in_parallel<'a>(
+fn in_parallel<'a, T: Send>(
     members: &[Member<'a>],
-    work: impl Fn(&Member<'a>) -> anyhow::Result<()> + Sync,
-) -> anyhow::Result<()> {
+    work: impl Fn(&Member<'a>) -> anyhow::Result<T> + Sync,
+) -> anyhow::Result<Vec<T>> {
     thread::scope(|scope| {
         let work = &work;
         let threads: Vec<_> = members
             .iter()
             .map(|member| scope.spawn(move || work(member)))
             .collect();
-        threads.into_iter().try_for_each(|thread| {
+        let join = |thread: thread::ScopedJoinHandle<'_, anyhow::Result<T>>| {
+            // A panic is a bug and must not look like a failure of the host.
             thread
                 .join()
-                .unwrap_or_else(|_| Err(Problem::new("a thread panicked").into()))
-        })
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        threads.into_iter().map(join).collect()
     })
 }
 
@@ -554,6 +588,48 @@ fn in_parallel<'a>(
 mod tests {
     use super::*;
     use crate::topology::Ranges;
+
+    #[test]
+    fn only_the_present_word_of_a_node_counts() {
+        let ranges = Ranges {
+            nodes: "10.213.0.0/24".parse().unwrap(),
+            pods: "10.214.0.0/16".parse().unwrap(),
+            services: "10.215.0.0/16".parse().unwrap(),
+        };
+        let topology = Topology::plan("immuops".parse().unwrap(), 1, ranges).unwrap();
+        let at = |text: &str| Start::At(text.parse().unwrap());
+        let lease = "n1 2026-11-24T12:00:05.000000Z\n";
+        let cases = [
+            ("ran before", Start::RanBefore, "n1 True\n", lease, true),
+            ("not ready", Start::RanBefore, "n1 False\n", lease, false),
+            ("another node", Start::RanBefore, "n11 True\n", lease, false),
+            (
+                "spoke since",
+                at("2026-11-24T12:00:00Z"),
+                "n1 True\n",
+                lease,
+                true,
+            ),
+            (
+                "spoke before",
+                at("2026-11-24T12:00:10Z"),
+                "n1 True\n",
+                lease,
+                false,
+            ),
+            (
+                "never spoke",
+                at("2026-11-24T12:00:10Z"),
+                "n1 True\n",
+                "",
+                false,
+            ),
+        ];
+        for (case, start, conditions, leases, expected) in cases {
+            let ready = is_ready(&topology.nodes[0], start, conditions, leases);
+            assert_eq!(ready, expected, "{case}");
+        }
+    }
 
     #[test]
     fn name_servers_that_a_machine_can_use() {
