@@ -192,9 +192,19 @@ impl Machine {
                     Err(error) => Answer::NotYet(error.to_string()),
                 })
             })?;
-            // The cluster's own directory above; another machine may still be in it.
+        }
+        Ok(())
+    }
+
+    /// Removes the cluster's own control groups, which hold those of its machines. Only when no
+    /// machine of the cluster is being started: it would lose the place for its group.
+    ///
+    /// # Errors
+    /// When another machine is still there.
+    pub fn remove_cluster_cgroups(&self) -> anyhow::Result<()> {
+        for group in self.spec.cgroup.leftovers() {
             if let Some(above) = group.parent() {
-                drop(fs::remove_dir(above));
+                remove_group(above)?;
             }
         }
         Ok(())

@@ -179,6 +179,9 @@ pub fn down(state: &StateDirectory, reporter: &dyn Reporter) -> anyhow::Result<(
         machine.remove_cgroups()?;
         step.finish("removed");
     }
+    if let Some(machine) = machines.first() {
+        machine.remove_cluster_cgroups()?;
+    }
     if let Some(file) = file {
         Switch::new(&file.topology, state.path()).remove()?;
     }
