@@ -1,0 +1,279 @@
+//! What a bundle holds, and the check that it really holds it.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::thread;
+
+use fs_err as fs;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::problem::{OrProblem, Problem, Problems};
+use crate::reporter::{Reporter, Step};
+
+/// The manifest's name in a bundle.
+const FILE_NAME: &str = "manifest.json";
+
+/// Bytes read at once while hashing.
+const CHUNK: usize = 1 << 20;
+
+/// The content of `manifest.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// The key of the bundle: a hash of all recipes and sources.
+    pub key: String,
+    /// Every file, ordered by path.
+    pub files: Vec<FileEntry>,
+    /// Every image, ordered by archive and name.
+    pub images: Vec<ImageEntry>,
+}
+
+/// One file of a bundle.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileEntry {
+    /// The part it came from, as in `kubebox`.
+    pub part: String,
+    /// The version of what it was built from, without a leading `v`.
+    pub version: String,
+    /// Relative to the bundle, as in `bin/kubebox`.
+    pub path: PathBuf,
+    /// Bytes.
+    pub size: u64,
+    /// Lower-case hexadecimal.
+    pub sha256: String,
+    /// Other names in the same directory: links to this file.
+    pub aliases: Vec<String>,
+    /// What it was built from.
+    pub source: Source,
+}
+
+/// Where the bytes of a part come from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Source {
+    /// A Go module, checked against `go.sum`.
+    GoModule {
+        /// The module's path.
+        module: String,
+        /// Its version, as Go writes it.
+        version: String,
+        /// Its hash in `go.sum`.
+        sum: String,
+    },
+    /// Files of this repository.
+    Tree {
+        /// A hash of all of them.
+        sha256: String,
+    },
+    /// Debian packages, checked by apt against the archive's signature.
+    Debian {
+        /// The release's code name.
+        release: String,
+        /// `name=version` of each package, ordered.
+        packages: Vec<String>,
+    },
+    /// Made of other files of this bundle.
+    Bundle {
+        /// Names of the parts.
+        parts: Vec<String>,
+    },
+}
+
+/// One container image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageEntry {
+    /// The short name, as in `kube-apiserver`.
+    pub name: String,
+    /// The full reference it is imported under.
+    pub reference: String,
+    /// Digest of its manifest: `sha256:<hex>`.
+    pub digest: String,
+    /// The archive that holds it, relative to the bundle.
+    pub archive: PathBuf,
+}
+
+impl Manifest {
+    /// Reads the manifest of the bundle in `directory`.
+    ///
+    /// # Errors
+    /// When it is missing, does not parse, or names a path outside the bundle.
+    pub(super) fn read(directory: &Path) -> Result<Self, Problem> {
+        let path = directory.join(FILE_NAME);
+        let problem = || {
+            Problem::new(format!(
+                "bundle {} has no usable manifest",
+                directory.display()
+            ))
+            .hint("run `bootstrap bundle build`")
+        };
+        let bytes = fs::read(&path).or_problem(problem)?;
+        let manifest: Self = serde_json::from_slice(&bytes).or_problem(problem)?;
+        let inside = |path: &Path| {
+            path.components()
+                .all(|part| matches!(part, Component::Normal(_)))
+        };
+        match manifest.files.iter().find(|file| !inside(&file.path)) {
+            None => Ok(manifest),
+            Some(file) => Err(problem().because(anyhow::anyhow!(
+                "{} leads out of the bundle",
+                file.path.display()
+            ))),
+        }
+    }
+
+    /// Writes it into `directory`.
+    #[cfg(test)]
+    pub(super) fn write(&self, directory: &Path) -> anyhow::Result<()> {
+        let mut text = serde_json::to_vec_pretty(self)?;
+        text.push(b'\n');
+        fs::write(directory.join(FILE_NAME), text)?;
+        Ok(())
+    }
+
+    /// Compares every file with its entry.
+    ///
+    /// # Errors
+    /// All files that are missing, damaged or replaced, each by name.
+    pub(super) fn verify(&self, directory: &Path, reporter: &dyn Reporter) -> anyhow::Result<()> {
+        let step = Step::start(reporter, "verify bundle");
+        let threads = thread::available_parallelism().map_or(1, usize::from);
+        let queue = Mutex::new(self.files.iter());
+        let mut found: Vec<(usize, Problem)> = Vec::new();
+        thread::scope(|scope| {
+            let check = || {
+                let mut found = Vec::new();
+                loop {
+                    let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+                    let Some(file) = next else { return found };
+                    if let Err(problem) = file.verify(directory) {
+                        let place = self.files.iter().position(|other| other == file);
+                        found.push((place.unwrap_or_default(), problem));
+                    }
+                }
+            };
+            let workers: Vec<_> = (0..threads).map(|_| scope.spawn(check)).collect();
+            for worker in workers {
+                // A panic in a worker is a bug and must not look like a verified bundle.
+                found.extend(
+                    worker
+                        .join()
+                        .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+                );
+            }
+        });
+        found.sort_by_key(|(place, _)| *place);
+        let problems = found.into_iter().map(|(_, problem)| problem).collect();
+        Problems::check(problems, |n| {
+            format!(
+                "{n} of {} files of bundle {} are not what was built",
+                self.files.len(),
+                directory.display()
+            )
+        })?;
+        step.finish(&format!("{} files", self.files.len()));
+        Ok(())
+    }
+
+    /// Whether `path` is a file of the bundle or an alias of one.
+    pub(super) fn provides(&self, path: &Path) -> bool {
+        self.files
+            .iter()
+            .any(|file| file.path == path || file.alias_paths().any(|alias| alias == path))
+    }
+
+    /// Archives and the references of the images in each, both ordered.
+    pub(super) fn archives(&self) -> BTreeMap<PathBuf, Vec<String>> {
+        let mut archives: BTreeMap<PathBuf, Vec<String>> = BTreeMap::new();
+        for image in &self.images {
+            archives
+                .entry(image.archive.clone())
+                .or_default()
+                .push(image.reference.clone());
+        }
+        archives
+    }
+}
+
+impl FileEntry {
+    /// The links beside the file.
+    pub(super) fn alias_paths(&self) -> impl Iterator<Item = PathBuf> + '_ {
+        self.aliases
+            .iter()
+            .map(|alias| self.path.with_file_name(alias))
+    }
+
+    fn verify(&self, directory: &Path) -> Result<(), Problem> {
+        let path = directory.join(&self.path);
+        let hint = "run `bootstrap bundle build`, which builds again what is damaged";
+        let actual = sha256(&path)
+            .or_problem(|| Problem::new(format!("cannot check {}", path.display())).hint(hint))?;
+        if actual.hex != self.sha256 {
+            return Err(Problem::new(format!(
+                "{} has sha256 {} ({} bytes), not {} ({} bytes)",
+                path.display(),
+                actual.hex,
+                actual.size,
+                self.sha256,
+                self.size
+            ))
+            .hint(hint));
+        }
+        for alias in self.alias_paths() {
+            let link = directory.join(alias);
+            let target = fs::read_link(&link).or_problem(|| {
+                Problem::new(format!("cannot check {}", link.display())).hint(hint)
+            })?;
+            if Some(target.as_os_str()) != self.path.file_name() {
+                let text = format!("{} leads to {}", link.display(), target.display());
+                return Err(Problem::new(text).hint(hint));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A file's hash and length.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FileSum {
+    /// Lower-case hexadecimal.
+    pub(crate) hex: String,
+    /// Bytes.
+    pub(crate) size: u64,
+}
+
+/// Hashes a file.
+pub(crate) fn sha256(path: &Path) -> std::io::Result<FileSum> {
+    let mut file = fs::File::open(path)?;
+    let mut hasher = Sha256::new();
+    let mut chunk = vec![0; CHUNK];
+    let mut size = 0;
+    loop {
+        let read = file.read(&mut chunk)?;
+        let Some(bytes) = chunk.get(..read).filter(|bytes| !bytes.is_empty()) else {
+            break;
+        };
+        hasher.update(bytes);
+        size += read as u64;
+    }
+    Ok(FileSum {
+        hex: hex(&hasher.finalize()),
+        size,
+    })
+}
+
+/// Lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
+    digits
+        .filter_map(|digit| char::from_digit(digit.into(), 16))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,10 @@
+//! Creates machines, makes a Kubernetes cluster of them and installs immuops.
+//!
+//! A library beside the binary so that the tests and benchmarks of the workspace use the same code
+//! as the command line: they open the bundle and drive clusters through it.
+
+pub mod bundle;
+pub mod cli;
+pub mod image;
+pub mod problem;
+pub mod reporter;
