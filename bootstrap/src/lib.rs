@@ -5,6 +5,7 @@
 
 pub mod bundle;
 pub mod cli;
+mod digest;
 pub mod image;
 pub mod problem;
 pub mod reporter;
