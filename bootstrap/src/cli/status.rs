@@ -1,0 +1,154 @@
+//! `bootstrap status`: what runs of a cluster.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::output::{self, Format};
+use super::target::Target;
+use crate::cluster::Cluster;
+use crate::machine::process::{Report, ReportedState};
+use crate::topology::{NodeName, Role};
+
+/// Shows the nodes and what runs on them
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    target: Target,
+    /// How to show it
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    output: Format,
+}
+
+/// What is shown of a cluster.
+#[derive(Debug, Serialize)]
+struct ClusterStatus {
+    cluster: String,
+    /// Whether the API server says that it is ready; else what it says.
+    api: Result<(), String>,
+    nodes: Vec<NodeStatus>,
+}
+
+/// What is shown of a node.
+#[derive(Debug, Serialize)]
+struct NodeStatus {
+    name: NodeName,
+    role: Role,
+    address: Ipv4Addr,
+    /// The id of the machine's first process on this host, if it runs.
+    pid: Option<i32>,
+    processes: Vec<Report>,
+}
+
+/// Runs `bootstrap status`.
+pub(super) fn run(args: &Args) -> anyhow::Result<()> {
+    let status = read(&Cluster::open(args.target.state()?)?)?;
+    match args.output {
+        Format::Json => output::json(&status),
+        Format::Text => output::text(&table(&status)),
+    }
+}
+
+fn read(cluster: &Cluster) -> anyhow::Result<ClusterStatus> {
+    let mut nodes = Vec::new();
+    for node in &cluster.nodes {
+        // A node that never started has no machine yet.
+        let machine = cluster.machine(&node.name).ok();
+        let pid = machine.as_ref().map(|machine| machine.pid()).transpose()?.flatten();
+        let status = machine.map(|machine| machine.status()).transpose()?.flatten();
+        nodes.push(NodeStatus {
+            name: node.name.clone(),
+            role: node.role,
+            address: node.address,
+            pid: pid.map(|pid| pid.as_raw_nonzero().get()),
+            processes: status.map(|status| status.processes).unwrap_or_default(),
+        });
+    }
+    let asked = cluster.kubectl.run(
+        &["get", "--raw=/readyz", "--request-timeout=3s"],
+        b"",
+        Duration::from_secs(10),
+    );
+    let api = asked.map(drop).map_err(|problem| problem.to_string());
+    Ok(ClusterStatus { cluster: cluster.name.to_string(), api, nodes })
+}
+
+fn table(status: &ClusterStatus) -> String {
+    let ClusterStatus { cluster, api, nodes } = status;
+    let api = match api {
+        Ok(()) => "ready".to_owned(),
+        Err(why) => format!("not ready: {}", why.lines().next_back().unwrap_or_default().trim()),
+    };
+    let mut text = format!("cluster {cluster}, API server {api}\n");
+    for NodeStatus { name, role, address, pid, processes } in nodes {
+        let role = match role {
+            Role::ControlPlane => "control plane",
+            Role::Worker => "worker",
+        };
+        let machine = match pid {
+            Some(pid) => format!("runs as {pid}"),
+            None => "does not run".into(),
+        };
+        text += &format!("{name}  {address}  {role}, {machine}\n");
+        for Report { name, state, pid: _, restarts, last_end } in processes {
+            let state = match state {
+                ReportedState::Running => "running",
+                ReportedState::Waiting => "waiting",
+                ReportedState::Restarting => "restarting",
+            };
+            text += &format!("  {name:<12} {state:<10}");
+            if let Some(last_end) = last_end {
+                text += &format!(" {restarts} restarts, last end: {last_end}");
+            }
+            text += "\n";
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_people_see() {
+        let process = |name: &str, state, restarts, last_end: Option<&str>| Report {
+            name: name.into(),
+            state,
+            pid: None,
+            restarts,
+            last_end: last_end.map(String::from),
+        };
+        let status = ClusterStatus {
+            cluster: "immuops".into(),
+            api: Err("`kubectl get` failed\n    connection refused".into()),
+            nodes: vec![
+                NodeStatus {
+                    name: "n1".parse().unwrap(),
+                    role: Role::ControlPlane,
+                    address: Ipv4Addr::new(10, 213, 0, 11),
+                    pid: Some(77),
+                    processes: vec![
+                        process("containerd", ReportedState::Running, 0, None),
+                        process("kubelet", ReportedState::Restarting, 3, Some("signal 9")),
+                    ],
+                },
+                NodeStatus {
+                    name: "n2".parse().unwrap(),
+                    role: Role::Worker,
+                    address: Ipv4Addr::new(10, 213, 0, 12),
+                    pid: None,
+                    processes: vec![],
+                },
+            ],
+        };
+        insta::assert_snapshot!(table(&status), @r"
+        cluster immuops, API server not ready: connection refused
+        n1  10.213.0.11  control plane, runs as 77
+          containerd   running   
+          kubelet      restarting 3 restarts, last end: signal 9
+        n2  10.213.0.12  worker, does not run
+        ");
+    }
+}
