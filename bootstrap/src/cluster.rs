@@ -80,7 +80,10 @@ pub struct Kubectl {
 impl Kubectl {
     /// kubectl at `program` with the access in `kubeconfig`.
     pub fn new(program: &Path, kubeconfig: &Path) -> Self {
-        Self { program: program.to_owned(), kubeconfig: kubeconfig.to_owned() }
+        Self {
+            program: program.to_owned(),
+            kubeconfig: kubeconfig.to_owned(),
+        }
     }
 
     /// Runs kubectl to its end.
@@ -95,7 +98,10 @@ impl Kubectl {
     ) -> Result<Finished, Problem> {
         let mut command = Command::new(&self.program);
         // Nobody's own settings (aliases, other clusters) may change what it does.
-        command.env_clear().env("HOME", "/nonexistent").env("KUBECONFIG", &self.kubeconfig);
+        command
+            .env_clear()
+            .env("HOME", "/nonexistent")
+            .env("KUBECONFIG", &self.kubeconfig);
         command::run(command.args(words), stdin, deadline)
     }
 
@@ -104,7 +110,16 @@ impl Kubectl {
     /// # Errors
     /// As [`Self::run`].
     pub fn apply(&self, manifest: &[u8], deadline: Duration) -> Result<Finished, Problem> {
-        let words = ["apply", "--server-side", "--force-conflicts", "--field-manager=bootstrap"];
-        self.run(&[&words[..], &["--filename=-"]].concat(), manifest, deadline)
+        let words = [
+            "apply",
+            "--server-side",
+            "--force-conflicts",
+            "--field-manager=bootstrap",
+        ];
+        self.run(
+            &[&words[..], &["--filename=-"]].concat(),
+            manifest,
+            deadline,
+        )
     }
 }

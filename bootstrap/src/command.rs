@@ -57,15 +57,24 @@ pub fn run(command: &mut Command, stdin: &[u8], deadline: Duration) -> Result<Fi
             kill_process_group(Pid::from_child(&child), Signal::KILL).ok();
             drop(child.wait());
         }
-        (status, stdout.join().unwrap_or_default(), stderr.join().unwrap_or_default())
+        (
+            status,
+            stdout.join().unwrap_or_default(),
+            stderr.join().unwrap_or_default(),
+        )
     });
     let status = status.or_problem(|| Problem::new(format!("failed to wait for `{shown}`")))?;
-    let said = if stderr.trim().is_empty() { &stdout } else { &stderr };
+    let said = if stderr.trim().is_empty() {
+        &stdout
+    } else {
+        &stderr
+    };
     match status {
         Some(status) if status.success() => Ok(Finished { stdout }),
-        Some(status) => {
-            Err(Problem::new(format!("`{shown}` failed with {status}{}", last_lines(said))))
-        }
+        Some(status) => Err(Problem::new(format!(
+            "`{shown}` failed with {status}{}",
+            last_lines(said)
+        ))),
         None => Err(Problem::new(format!(
             "`{shown}` did not end within {:.0?}{}",
             begun.elapsed(),
@@ -81,7 +90,10 @@ fn wait(child: &mut Child, deadline: Duration) -> std::io::Result<Option<ExitSta
     let end = Instant::now() + deadline;
     loop {
         let left = end.saturating_duration_since(Instant::now());
-        let timeout = Timespec::try_from(left).unwrap_or(Timespec { tv_sec: 0, tv_nsec: 0 });
+        let timeout = Timespec::try_from(left).unwrap_or(Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        });
         let mut waiting = [PollFd::from_borrowed_fd(handle.as_fd(), PollFlags::IN)];
         match poll(&mut waiting, Some(&timeout)) {
             Ok(0) => return Ok(None),
@@ -102,15 +114,24 @@ fn collect(pipe: Option<impl Read>) -> String {
 }
 
 fn last_lines(text: &str) -> String {
-    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let lines: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .collect();
     let first = lines.len().saturating_sub(SHOWN_LINES);
-    lines.iter().skip(first).fold(String::new(), |all, line| all + "\n    " + line)
+    lines
+        .iter()
+        .skip(first)
+        .fold(String::new(), |all, line| all + "\n    " + line)
 }
 
 /// The command as a person would type it.
 fn shown(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+    words
+        .map(|word| word.to_string_lossy())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 #[cfg(test)]
@@ -144,7 +165,14 @@ mod tests {
 
     #[test]
     fn a_program_that_is_missing_is_named() {
-        let error = run(&mut Command::new("no-such-program"), b"", Duration::from_secs(1));
-        assert_eq!(error.unwrap_err().to_string(), "failed to start `no-such-program`");
+        let error = run(
+            &mut Command::new("no-such-program"),
+            b"",
+            Duration::from_secs(1),
+        );
+        assert_eq!(
+            error.unwrap_err().to_string(),
+            "failed to start `no-such-program`"
+        );
     }
 }

@@ -47,18 +47,30 @@ pub fn write_files(
 ) -> anyhow::Result<KubeletNeeds> {
     let put = |path: &str, content: &str| machine.put(path, content.as_bytes(), 0o600);
     put("/etc/containerd/config.toml", &files::containerd(versions))?;
-    put("/etc/cni/net.d/10-immuops.conflist", &files::cni(topology, node)?)?;
-    put("/var/lib/kube-proxy/config.yaml", &files::kube_proxy(topology, node))?;
+    put(
+        "/etc/cni/net.d/10-immuops.conflist",
+        &files::cni(topology, node)?,
+    )?;
+    put(
+        "/var/lib/kube-proxy/config.yaml",
+        &files::kube_proxy(topology, node),
+    )?;
     let access = |user: &str, certificate: &str| -> anyhow::Result<String> {
         kubeconfig(topology, pki, user, certificate).map(|config| config.to_string())
     };
-    put("/var/lib/kube-proxy/kubeconfig", &access("kube-proxy", "kube-proxy")?)?;
+    put(
+        "/var/lib/kube-proxy/kubeconfig",
+        &access("kube-proxy", "kube-proxy")?,
+    )?;
 
     let ca = pki.authority_certificate(Issuer::Cluster)?;
     put("/etc/kubernetes/pki/ca.crt", &ca)?;
     let server = pki.pair(&format!("nodes/{}/kubelet-server", node.name))?;
     let written = [
-        put("/var/lib/kubelet/config.yaml", &files::kubelet(topology, node))?,
+        put(
+            "/var/lib/kubelet/config.yaml",
+            &files::kubelet(topology, node),
+        )?,
         put("/var/lib/kubelet/pki/server.crt", &server.certificate)?,
         put("/var/lib/kubelet/pki/server.key", &server.key)?,
     ];
@@ -66,7 +78,11 @@ pub fn write_files(
         write_control_plane_files(machine, topology, node, pki, versions)?;
     }
     let restart = written.contains(&Written::New);
-    Ok(if restart { KubeletNeeds::Restart } else { KubeletNeeds::Nothing })
+    Ok(if restart {
+        KubeletNeeds::Restart
+    } else {
+        KubeletNeeds::Nothing
+    })
 }
 
 /// Writes the file that a machine's kubelet waits for: its access to the API server.
@@ -81,7 +97,11 @@ pub fn admit_kubelet(
 ) -> anyhow::Result<Written> {
     let name = format!("nodes/{}/kubelet-client", node.name);
     let config = kubeconfig(topology, pki, &format!("system:node:{}", node.name), &name)?;
-    machine.put("/etc/kubernetes/kubelet.conf", config.to_string().as_bytes(), 0o600)
+    machine.put(
+        "/etc/kubernetes/kubelet.conf",
+        config.to_string().as_bytes(),
+        0o600,
+    )
 }
 
 /// Access to the cluster's API server with a certificate of the plan.
@@ -111,7 +131,11 @@ fn write_control_plane_files(
     versions: &Versions,
 ) -> anyhow::Result<()> {
     let put = |path: &str, content: &str| {
-        machine.put(&format!("/etc/kubernetes/{path}"), content.as_bytes(), 0o600)
+        machine.put(
+            &format!("/etc/kubernetes/{path}"),
+            content.as_bytes(),
+            0o600,
+        )
     };
     for name in [
         "apiserver",
@@ -126,7 +150,10 @@ fn write_control_plane_files(
         put(&format!("pki/{name}.crt"), &pair.certificate)?;
         put(&format!("pki/{name}.key"), &pair.key)?;
     }
-    put("pki/front-proxy-ca.crt", &pki.authority_certificate(Issuer::FrontProxy)?)?;
+    put(
+        "pki/front-proxy-ca.crt",
+        &pki.authority_certificate(Issuer::FrontProxy)?,
+    )?;
     put("pki/etcd/ca.crt", &pki.authority_certificate(Issuer::Etcd)?)?;
     let (private, public) = pki.service_account_key()?;
     put("pki/sa.key", &private)?;
@@ -159,7 +186,7 @@ pub enum Phase {
     UploadConfig,
     /// Labels the node as a control plane.
     MarkControlPlane,
-    /// Installs CoreDNS.
+    /// Installs `CoreDNS`.
     CoreDns,
 }
 

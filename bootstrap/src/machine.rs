@@ -102,8 +102,9 @@ impl Machine {
         let log = File::create(&log_path)?;
         let mut words = self.spec.cgroup.launcher();
         words.push(std::env::current_exe()?.to_string_lossy().into_owned());
-        let (program, arguments) =
-            words.split_first().ok_or_else(|| Problem::new("the launch command is empty"))?;
+        let (program, arguments) = words
+            .split_first()
+            .ok_or_else(|| Problem::new("the launch command is empty"))?;
         let mut child = Command::new(program)
             .args(arguments)
             .args(["machine", "launch"])
@@ -122,7 +123,9 @@ impl Machine {
             let first = next_line(&lines)?;
             let pid = first.strip_prefix("pid ").and_then(|pid| pid.parse().ok());
             let pid = pid.and_then(Pid::from_raw).ok_or_else(|| {
-                Problem::new(format!("the machine said {first:?} instead of its process id"))
+                Problem::new(format!(
+                    "the machine said {first:?} instead of its process id"
+                ))
             })?;
             plug(pid)?;
             if let Some(mut stdin) = child.stdin.take() {
@@ -150,7 +153,9 @@ impl Machine {
     /// # Errors
     /// When it is still there after 30 s.
     pub fn stop(&self, ending: Ending) -> anyhow::Result<()> {
-        let Some(pid) = self.pid()? else { return Ok(()) };
+        let Some(pid) = self.pid()? else {
+            return Ok(());
+        };
         let signal = match ending {
             Ending::Graceful => Signal::TERM,
             Ending::Immediate => Signal::KILL,
@@ -166,9 +171,7 @@ impl Machine {
         poll::until(&awaited, END_DEADLINE, || {
             Ok(match self.pid()? {
                 None => Answer::Done(()),
-                Some(pid) => {
-                    Answer::NotYet(format!("process {} still runs", pid.as_raw_nonzero()))
-                }
+                Some(pid) => Answer::NotYet(format!("process {} still runs", pid.as_raw_nonzero())),
             })
         })
     }
@@ -196,7 +199,10 @@ impl Machine {
 
     /// Where a path of the machine below `/etc` or `/var` is on the host.
     pub fn host_path(&self, path: &str) -> PathBuf {
-        debug_assert!(path.starts_with("/etc/") || path.starts_with("/var/"), "{path}");
+        debug_assert!(
+            path.starts_with("/etc/") || path.starts_with("/var/"),
+            "{path}"
+        );
         self.spec.directory.join(path.trim_start_matches('/'))
     }
 
@@ -229,10 +235,16 @@ impl Machine {
         let mut command = Command::new("nsenter");
         command
             .arg(format!("--target={}", pid.as_raw_nonzero()))
-            .args(["--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--"])
+            .args([
+                "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--",
+            ])
             .args(words)
             .env_clear()
-            .envs([("PATH", stage::PATH), ("HOME", "/root"), ("LANG", "C.UTF-8")]);
+            .envs([
+                ("PATH", stage::PATH),
+                ("HOME", "/root"),
+                ("LANG", "C.UTF-8"),
+            ]);
         Ok(command)
     }
 
@@ -261,7 +273,8 @@ impl Machine {
 
     /// The log of one of its processes, or of `supervisor`, on the host.
     pub fn log_path(&self, process: &str) -> PathBuf {
-        self.host_path(supervise::LOGS).join(format!("{process}.log"))
+        self.host_path(supervise::LOGS)
+            .join(format!("{process}.log"))
     }
 }
 

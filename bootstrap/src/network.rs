@@ -39,7 +39,10 @@ pub struct Switch<'a> {
 impl<'a> Switch<'a> {
     /// The switch of the cluster in `state`; makes nothing.
     pub fn new(topology: &'a Topology, state: &Path) -> Self {
-        Self { topology, namespace: state.join("switch") }
+        Self {
+            topology,
+            namespace: state.join("switch"),
+        }
     }
 
     /// Whether the switch and the host's link are there.
@@ -72,7 +75,11 @@ impl<'a> Switch<'a> {
         let address = self.topology.host_address();
         let prefix = self.topology.ranges.nodes.prefix_len();
         let batch = format!("addr add {address}/{prefix} dev {lan}\nlink set {lan} up\n");
-        run(Command::new("ip").args(["-batch", "-"]), batch.as_bytes(), DEADLINE)?;
+        run(
+            Command::new("ip").args(["-batch", "-"]),
+            batch.as_bytes(),
+            DEADLINE,
+        )?;
         Ok(())
     }
 
@@ -83,19 +90,27 @@ impl<'a> Switch<'a> {
     /// When the kernel refuses, naming the command.
     pub fn plug(&self, node: &Node, pid: Pid) -> anyhow::Result<()> {
         let name = &node.name;
-        let pid = pid.as_raw_nonzero();
         self.ip(&format!(
-            "link add {name} type veth peer name eth0 netns {pid}\n\
-             link set {name} master lan up\n"
+            "link add {name} type veth peer name eth0 netns {}\n\
+             link set {name} master lan up\n",
+            pid.as_raw_nonzero()
         ))?;
-        let inside = |program: &str, arguments: &[&str], input: &str| {
-            let mut command = Command::new("nsenter");
-            command.arg(format!("--net=/proc/{pid}/ns/net")).arg("--").arg(program);
-            run(command.args(arguments), input.as_bytes(), DEADLINE)
-        };
-        inside("ip", &["-batch", "-"], &machine_links(self.topology, node))?;
-        inside("nft", &["-f", "-"], &masquerading(self.topology))?;
-        Ok(())
+        inside(
+            pid,
+            &["ip", "-batch", "-"],
+            &machine_links(self.topology, node),
+        )?;
+        inside(pid, &["nft", "-f", "-"], &masquerading(self.topology))?;
+        self.route(node, pid)
+    }
+
+    /// Tells a machine the way to the pods of all others. Done again when the cluster has grown.
+    ///
+    /// # Errors
+    /// When the kernel refuses, naming the command.
+    pub fn route(&self, node: &Node, pid: Pid) -> anyhow::Result<()> {
+        let routes = pod_routes(self.topology, node);
+        Ok(inside(pid, &["ip", "-batch", "-"], &routes)?)
     }
 
     /// Removes the switch with every cable in it, if it is there.
@@ -129,6 +144,16 @@ impl<'a> Switch<'a> {
     }
 }
 
+/// Runs a command of the host in the network of a process.
+fn inside(pid: Pid, words: &[&str], input: &str) -> Result<(), Problem> {
+    let mut command = Command::new("nsenter");
+    command
+        .arg(format!("--net=/proc/{}/ns/net", pid.as_raw_nonzero()))
+        .arg("--")
+        .args(words);
+    run(&mut command, input.as_bytes(), DEADLINE).map(drop)
+}
+
 /// Whether a link of this name is on the host.
 pub fn link_exists(name: &str) -> bool {
     Path::new("/sys/class/net").join(name).exists()
@@ -145,7 +170,7 @@ fn is_namespace(file: &Path) -> bool {
 fn machine_links(topology: &Topology, node: &Node) -> String {
     let address = node.address;
     let prefix = topology.ranges.nodes.prefix_len();
-    let mut batch = format!(
+    format!(
         "link set lo up\n\
          addr add {address}/{prefix} dev eth0\n\
          link set eth0 up\n\
@@ -154,11 +179,17 @@ fn machine_links(topology: &Topology, node: &Node) -> String {
         host = topology.host_address(),
         // A pod's own route is longer; an address of no pod must not leave the machine.
         own_pods = node.pods,
-    );
-    for other in topology.nodes.iter().filter(|other| other.name != node.name) {
-        batch += &format!("route add {} via {}\n", other.pods, other.address);
-    }
-    batch
+    )
+}
+
+/// The `ip` commands that lead a machine to the pods of all others.
+fn pod_routes(topology: &Topology, node: &Node) -> String {
+    let others = topology
+        .nodes
+        .iter()
+        .filter(|other| other.name != node.name);
+    let route = |other: &Node| format!("route replace {} via {}\n", other.pods, other.address);
+    others.map(route).collect()
 }
 
 /// The `nft` rules that let pods reach the nodes' network and the host, which have no route back
@@ -198,14 +229,19 @@ mod tests {
              addr add 10.213.0.12/24 dev eth0\n\
              link set eth0 up\n\
              route add default via 10.213.0.1\n\
-             route add blackhole 10.214.2.0/24\n\
-             route add 10.214.1.0/24 via 10.213.0.11\n\
-             route add 10.214.3.0/24 via 10.213.0.13\n"
+             route add blackhole 10.214.2.0/24\n"
+        );
+        assert_eq!(
+            pod_routes(&topology, &topology.nodes[1]),
+            "route replace 10.214.1.0/24 via 10.213.0.11\n\
+             route replace 10.214.3.0/24 via 10.213.0.13\n"
         );
     }
 
     #[test]
     fn traffic_between_pods_keeps_its_address() {
-        assert!(masquerading(&topology()).contains("ip saddr 10.214.0.0/16 ip daddr != 10.214.0.0/16"));
+        assert!(
+            masquerading(&topology()).contains("ip saddr 10.214.0.0/16 ip daddr != 10.214.0.0/16")
+        );
     }
 }

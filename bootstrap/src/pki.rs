@@ -60,7 +60,10 @@ impl Pki {
         self.ensure_service_account_key()?;
         for issuer in Issuer::ALL {
             let authority = self.authority(issuer, now, policy)?;
-            for request in plan::requests(topology).iter().filter(|one| one.issuer == issuer) {
+            for request in plan::requests(topology)
+                .iter()
+                .filter(|one| one.issuer == issuer)
+            {
                 let held = self.held(request, &authority)?;
                 let Decision::Issue(reason) = renewal::decide(now, held.as_ref(), request, policy)
                 else {
@@ -79,7 +82,10 @@ impl Pki {
     /// When it is not there.
     pub fn pair(&self, name: &str) -> anyhow::Result<Pair> {
         let certificate = fs::read_to_string(self.path(name, "crt"))?;
-        Ok(Pair { certificate, key: fs::read_to_string(self.path(name, "key"))? })
+        Ok(Pair {
+            certificate,
+            key: fs::read_to_string(self.path(name, "key"))?,
+        })
     }
 
     /// The certificate of an authority, in PEM.
@@ -141,7 +147,7 @@ impl Pki {
 
     fn put(&self, name: &str, extension: &str, text: &str) -> anyhow::Result<()> {
         let path = self.path(name, extension);
-        fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
+        fs::create_dir_all(path.parent().unwrap_or_else(|| Path::new(".")))?;
         crate::state::write_atomically(&path, text.as_bytes(), 0o600)
     }
 

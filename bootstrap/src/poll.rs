@@ -54,7 +54,11 @@ mod tests {
         let mut asked = 0;
         let answer = until("three", Duration::from_secs(10), || {
             asked += 1;
-            Ok(if asked == 3 { Answer::Done(asked) } else { Answer::NotYet("counting".into()) })
+            Ok(if asked == 3 {
+                Answer::Done(asked)
+            } else {
+                Answer::NotYet("counting".into())
+            })
         });
         assert_eq!(answer.unwrap(), 3);
     }
@@ -64,6 +68,9 @@ mod tests {
         let error = until("godot", Duration::ZERO, || {
             Ok(Answer::<()>::NotYet("he is not here".into()))
         });
-        assert_eq!(error.unwrap_err().to_string(), "waited 0ns for godot: he is not here");
+        assert_eq!(
+            error.unwrap_err().to_string(),
+            "waited 0ns for godot: he is not here"
+        );
     }
 }

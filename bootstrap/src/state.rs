@@ -77,10 +77,17 @@ impl StateDirectory {
         fs::create_dir_all(&self.0)?;
         fs::set_permissions(&self.0, PermissionsExt::from_mode(0o700))?;
         let path = self.0.join("lock");
-        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&path)?;
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)?;
         lock.file().try_lock().or_problem(|| {
-            Problem::new(format!("another bootstrap is changing the cluster in {}", self.0.display()))
-                .hint("wait until it has ended, or choose another --name")
+            Problem::new(format!(
+                "another bootstrap is changing the cluster in {}",
+                self.0.display()
+            ))
+            .hint("wait until it has ended, or choose another --name")
         })?;
         Ok(Locked(lock))
     }
@@ -141,11 +148,13 @@ impl StateDirectory {
 /// # Errors
 /// When the directory cannot be written.
 pub fn write_atomically(path: &Path, content: &[u8], mode: u32) -> anyhow::Result<()> {
-    let directory = path.parent().unwrap_or(Path::new("."));
+    let directory = path.parent().unwrap_or_else(|| Path::new("."));
     let failed = || Problem::new(format!("failed to write {}", path.display()));
     let mut file = tempfile::NamedTempFile::new_in(directory).or_problem(failed)?;
     file.write_all(content).or_problem(failed)?;
-    file.as_file().set_permissions(PermissionsExt::from_mode(mode)).or_problem(failed)?;
+    file.as_file()
+        .set_permissions(PermissionsExt::from_mode(mode))
+        .or_problem(failed)?;
     file.persist(path).or_problem(failed)?;
     Ok(())
 }
@@ -162,7 +171,10 @@ mod tests {
             services: "10.215.0.0/16".parse().unwrap(),
         };
         let topology = Topology::plan("immuops".parse().unwrap(), 2, ranges).unwrap();
-        ClusterFile { topology, bundle: "/bundle".into() }
+        ClusterFile {
+            topology,
+            bundle: "/bundle".into(),
+        }
     }
 
     #[test]
@@ -186,7 +198,13 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let state = StateDirectory(directory.path().to_owned());
         let first = state.lock().unwrap();
-        assert!(state.lock().unwrap_err().to_string().starts_with("another bootstrap"));
+        assert!(
+            state
+                .lock()
+                .unwrap_err()
+                .to_string()
+                .starts_with("another bootstrap")
+        );
         drop(first);
         state.lock().unwrap();
     }

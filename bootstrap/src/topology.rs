@@ -82,7 +82,11 @@ impl FromStr for ClusterName {
             && text.starts_with(|c: char| c.is_ascii_lowercase())
             && !text.ends_with('-')
             && text.chars().all(allowed);
-        if usable { Ok(Self(text.into())) } else { Err(TopologyError::ClusterName(text.into())) }
+        if usable {
+            Ok(Self(text.into()))
+        } else {
+            Err(TopologyError::ClusterName(text.into()))
+        }
     }
 }
 
@@ -102,7 +106,9 @@ impl FromStr for NodeName {
     type Err = TopologyError;
 
     fn from_str(text: &str) -> Result<Self, TopologyError> {
-        let number = text.strip_prefix('n').and_then(|digits| digits.parse::<u8>().ok());
+        let number = text
+            .strip_prefix('n')
+            .and_then(|digits| digits.parse::<u8>().ok());
         match number {
             Some(1..=MAX_NODES) => Ok(Self(text.into())),
             _ => Err(TopologyError::NodeName(text.into())),
@@ -175,7 +181,11 @@ pub struct Ranges {
 impl Ranges {
     /// The ranges with their names.
     pub fn named(&self) -> [(&'static str, Ipv4Net); 3] {
-        let Self { nodes, pods, services } = *self;
+        let Self {
+            nodes,
+            pods,
+            services,
+        } = *self;
         [("nodes", nodes), ("pods", pods), ("Services", services)]
     }
 }
@@ -215,12 +225,22 @@ impl Topology {
         if !(1..=MAX_NODES).contains(&count) {
             return Err(TopologyError::NodeCount(count));
         }
-        let Ranges { nodes, pods, services } = ranges;
-        for (what, range, largest) in
-            [("nodes", nodes, 26), ("pods", pods, 18), ("Services", services, 24)]
-        {
+        let Ranges {
+            nodes,
+            pods,
+            services,
+        } = ranges;
+        for (what, range, largest) in [
+            ("nodes", nodes, 26),
+            ("pods", pods, 18),
+            ("Services", services, 24),
+        ] {
             if range.prefix_len() > largest {
-                return Err(TopologyError::TooSmall { what, range, largest });
+                return Err(TopologyError::TooSmall {
+                    what,
+                    range,
+                    largest,
+                });
             }
         }
         let named = ranges.named();
@@ -236,8 +256,14 @@ impl Topology {
                 }
             }
         }
-        let nodes = (1..=count).map(|number| Self::node(number, ranges)).collect();
-        Ok(Self { cluster, ranges, nodes })
+        let nodes = (1..=count)
+            .map(|number| Self::node(number, ranges))
+            .collect();
+        Ok(Self {
+            cluster,
+            ranges,
+            nodes,
+        })
     }
 
     fn node(number: u8, ranges: Ranges) -> Node {
@@ -246,7 +272,11 @@ impl Topology {
         let pods = offset(ranges.pods.network(), u32::from(number) << 8);
         Node {
             name: NodeName::numbered(number),
-            role: if number == 1 { Role::ControlPlane } else { Role::Worker },
+            role: if number == 1 {
+                Role::ControlPlane
+            } else {
+                Role::Worker
+            },
             address,
             pods: Ipv4Net::new_assert(pods, 24),
         }
@@ -270,7 +300,9 @@ impl Topology {
     /// The node that runs the control plane. `plan` puts it first; a state file without any node
     /// has none.
     pub fn control_plane(&self) -> Option<&Node> {
-        self.nodes.iter().find(|node| node.role == Role::ControlPlane)
+        self.nodes
+            .iter()
+            .find(|node| node.role == Role::ControlPlane)
     }
 
     /// The name of the host's link into the nodes' network.
@@ -349,8 +381,18 @@ mod tests {
     fn unusable_plans() {
         let (n, p, s) = USUAL;
         let cases = [
-            ("no nodes", 0, (n, p, s), "0 nodes are not possible: 1 to 32 are"),
-            ("too many", 33, (n, p, s), "33 nodes are not possible: 1 to 32 are"),
+            (
+                "no nodes",
+                0,
+                (n, p, s),
+                "0 nodes are not possible: 1 to 32 are",
+            ),
+            (
+                "too many",
+                33,
+                (n, p, s),
+                "33 nodes are not possible: 1 to 32 are",
+            ),
             (
                 "small pods",
                 2,

@@ -27,8 +27,15 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     if let Some(terminal) = std::env::var_os("TERM") {
         command.env("TERM", terminal);
     }
-    if args.node == cluster.nodes.first().map_or_else(|| args.node.clone(), |n| n.name.clone()) {
+    if args.node
+        == cluster
+            .nodes
+            .first()
+            .map_or_else(|| args.node.clone(), |n| n.name.clone())
+    {
         command.env("KUBECONFIG", crate::kubeadm::ADMIN);
     }
-    Err(Problem::new("failed to run `nsenter`").because(command.exec()).into())
+    Err(Problem::new("failed to run `nsenter`")
+        .because(command.exec())
+        .into())
 }

@@ -26,10 +26,18 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let machine = Cluster::open(args.target.state()?)?.machine(&args.node)?;
     let mut names = vec!["supervisor"];
-    names.extend(machine.spec().processes.iter().map(|process| process.name.as_str()));
+    names.extend(
+        machine
+            .spec()
+            .processes
+            .iter()
+            .map(|process| process.name.as_str()),
+    );
     if !names.contains(&args.process.as_str()) {
         let message = format!("node {} has no process {}", args.node, args.process);
-        return Err(Problem::new(message).hint(format!("it has {}", names.join(", "))).into());
+        return Err(Problem::new(message)
+            .hint(format!("it has {}", names.join(", ")))
+            .into());
     }
     let path = machine.log_path(&args.process);
     let mut stdout = io::stdout().lock();

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::output::{self, Format};
 use super::target::Target;
 use crate::cluster::Cluster;
+use crate::machine::Machine;
 use crate::machine::process::{Report, ReportedState};
 use crate::topology::{NodeName, Role};
 
@@ -55,8 +56,11 @@ fn read(cluster: &Cluster) -> anyhow::Result<ClusterStatus> {
     for node in &cluster.nodes {
         // A node that never started has no machine yet.
         let machine = cluster.machine(&node.name).ok();
-        let pid = machine.as_ref().map(|machine| machine.pid()).transpose()?.flatten();
-        let status = machine.map(|machine| machine.status()).transpose()?.flatten();
+        let pid = machine.as_ref().map(Machine::pid).transpose()?.flatten();
+        let status = machine
+            .map(|machine| machine.status())
+            .transpose()?
+            .flatten();
         nodes.push(NodeStatus {
             name: node.name.clone(),
             role: node.role,
@@ -71,40 +75,63 @@ fn read(cluster: &Cluster) -> anyhow::Result<ClusterStatus> {
         Duration::from_secs(10),
     );
     let api = asked.map(drop).map_err(|problem| problem.to_string());
-    Ok(ClusterStatus { cluster: cluster.name.to_string(), api, nodes })
+    Ok(ClusterStatus {
+        cluster: cluster.name.to_string(),
+        api,
+        nodes,
+    })
 }
 
 fn table(status: &ClusterStatus) -> String {
-    let ClusterStatus { cluster, api, nodes } = status;
+    let ClusterStatus {
+        cluster,
+        api,
+        nodes,
+    } = status;
     let api = match api {
         Ok(()) => "ready".to_owned(),
-        Err(why) => format!("not ready: {}", why.lines().next_back().unwrap_or_default().trim()),
+        Err(why) => format!(
+            "not ready: {}",
+            why.lines().next_back().unwrap_or_default().trim()
+        ),
     };
-    let mut text = format!("cluster {cluster}, API server {api}\n");
-    for NodeStatus { name, role, address, pid, processes } in nodes {
+    let mut lines = vec![format!("cluster {cluster}, API server {api}")];
+    for NodeStatus {
+        name,
+        role,
+        address,
+        pid,
+        processes,
+    } in nodes
+    {
         let role = match role {
             Role::ControlPlane => "control plane",
             Role::Worker => "worker",
         };
-        let machine = match pid {
-            Some(pid) => format!("runs as {pid}"),
-            None => "does not run".into(),
-        };
-        text += &format!("{name}  {address}  {role}, {machine}\n");
-        for Report { name, state, pid: _, restarts, last_end } in processes {
-            let state = match state {
-                ReportedState::Running => "running",
-                ReportedState::Waiting => "waiting",
-                ReportedState::Restarting => "restarting",
-            };
-            text += &format!("  {name:<12} {state:<10}");
-            if let Some(last_end) = last_end {
-                text += &format!(" {restarts} restarts, last end: {last_end}");
-            }
-            text += "\n";
-        }
+        let machine = pid.map_or("does not run".into(), |pid| format!("runs as {pid}"));
+        lines.push(format!("{name}  {address}  {role}, {machine}"));
+        lines.extend(processes.iter().map(process_line));
     }
-    text
+    lines.join("\n") + "\n"
+}
+
+fn process_line(process: &Report) -> String {
+    let Report {
+        name,
+        state,
+        pid: _,
+        restarts,
+        last_end,
+    } = process;
+    let state = match state {
+        ReportedState::Running => "running",
+        ReportedState::Waiting => "waiting",
+        ReportedState::Restarting => "restarting",
+    };
+    match last_end {
+        None => format!("  {name:<12} {state}"),
+        Some(end) => format!("  {name:<12} {state:<10} {restarts} restarts, last end: {end}"),
+    }
 }
 
 #[cfg(test)]
@@ -146,7 +173,7 @@ mod tests {
         insta::assert_snapshot!(table(&status), @r"
         cluster immuops, API server not ready: connection refused
         n1  10.213.0.11  control plane, runs as 77
-          containerd   running   
+          containerd   running
           kubelet      restarting 3 restarts, last end: signal 9
         n2  10.213.0.12  worker, does not run
         ");

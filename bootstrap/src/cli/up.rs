@@ -48,7 +48,15 @@ enum ProviderName {
 
 /// Runs `bootstrap up`.
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
-    let Args { target, provider, nodes, node_cidr, pod_cidr, service_cidr, cache_dir } = args;
+    let Args {
+        target,
+        provider,
+        nodes,
+        node_cidr,
+        pod_cidr,
+        service_cidr,
+        cache_dir,
+    } = args;
     let reporter = reporter::for_stderr();
     let ranges = Ranges {
         nodes: node_cidr.trunc(),
@@ -63,7 +71,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     }
     // Before the bundle, which may take minutes: what is wrong with the host is said at once.
     native::preflight::check(&state, &topology)?;
-    let cache = cache_dir.clone().map_or_else(Cache::locate, |path| Ok(Cache::at(path)))?;
+    let cache = cache_dir
+        .clone()
+        .map_or_else(Cache::locate, |path| Ok(Cache::at(path)))?;
     let bundle = Bundle::open(&cache, &*reporter)?;
     let cluster = native::up(&state, &topology, &bundle, &*reporter)?;
     reporter.note(&format!(

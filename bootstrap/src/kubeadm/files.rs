@@ -13,7 +13,7 @@ pub struct Versions {
     pub kubernetes: String,
     /// The tag of the etcd image.
     pub etcd: String,
-    /// The tag of the CoreDNS image.
+    /// The tag of the `CoreDNS` image.
     pub coredns: String,
     /// The full reference of the pause image.
     pub pause: String,
@@ -34,11 +34,7 @@ pub fn server(topology: &Topology) -> Result<String, Problem> {
 ///
 /// # Errors
 /// When the topology has no control plane.
-pub fn kubeadm(
-    topology: &Topology,
-    node: &Node,
-    versions: &Versions,
-) -> Result<String, Problem> {
+pub fn kubeadm(topology: &Topology, node: &Node, versions: &Versions) -> Result<String, Problem> {
     let endpoint = server(topology)?;
     let endpoint = endpoint.trim_start_matches("https://");
     Ok(format!(

@@ -25,7 +25,13 @@ pub struct Kubeconfig {
 impl fmt::Display for Kubeconfig {
     /// Writes the YAML that kubectl reads.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { cluster, server, authority, user, pair } = self;
+        let Self {
+            cluster,
+            server,
+            authority,
+            user,
+            pair,
+        } = self;
         let authority = STANDARD.encode(authority);
         let certificate = STANDARD.encode(&pair.certificate);
         let key = STANDARD.encode(&pair.key);

@@ -73,7 +73,7 @@ pub enum Placement {
 }
 
 /// Reads what kind of host this is from `/proc/self/mountinfo` and from whether systemd runs
-/// (`/run/systemd/system` exists, see sd_booted(3)).
+/// (`/run/systemd/system` exists, see `sd_booted(3)`).
 ///
 /// # Errors
 /// When no cgroup file system is mounted, or v1 lacks a controller that kubelet needs.
@@ -81,16 +81,26 @@ pub fn detect(mountinfo: &str, systemd: bool) -> Result<Host, Problem> {
     let mut hierarchies = Vec::new();
     let mut unified = None;
     for line in mountinfo.lines() {
-        let Some((left, right)) = line.split_once(" - ") else { continue };
-        let Some(mount) = left.split(' ').nth(4).map(PathBuf::from) else { continue };
+        let Some((left, right)) = line.split_once(" - ") else {
+            continue;
+        };
+        let Some(mount) = left.split(' ').nth(4).map(PathBuf::from) else {
+            continue;
+        };
         let mut right = right.split(' ');
         match (right.next(), right.nth(1)) {
             (Some("cgroup2"), _) => unified = Some(mount),
             (Some("cgroup"), Some(options)) => {
                 let named = options.split(',').any(|option| option.starts_with("name="));
-                let options = options.split(',').filter(|option| is_hierarchy_option(option));
+                let options = options
+                    .split(',')
+                    .filter(|option| is_hierarchy_option(option));
                 let options = options.collect::<Vec<_>>().join(",");
-                let options = if named { format!("none,{options}") } else { options };
+                let options = if named {
+                    format!("none,{options}")
+                } else {
+                    options
+                };
                 hierarchies.push(Hierarchy { mount, options });
             }
             _ => {}
@@ -101,10 +111,16 @@ pub fn detect(mountinfo: &str, systemd: bool) -> Result<Host, Problem> {
             Problem::new("no cgroup file system is mounted")
                 .hint("mount one: `mount -t cgroup2 none /sys/fs/cgroup`")
         })?;
-        return Ok(if systemd { Host::V2Systemd(mount) } else { Host::V2(mount) });
+        return Ok(if systemd {
+            Host::V2Systemd(mount)
+        } else {
+            Host::V2(mount)
+        });
     }
     let has = |controller: &str| {
-        hierarchies.iter().any(|one| one.options.split(',').any(|option| option == controller))
+        hierarchies
+            .iter()
+            .any(|one| one.options.split(',').any(|option| option == controller))
     };
     let missing: Vec<_> = ["cpu", "cpuacct", "cpuset", "memory", "pids"]
         .into_iter()
@@ -113,15 +129,19 @@ pub fn detect(mountinfo: &str, systemd: bool) -> Result<Host, Problem> {
     if missing.is_empty() {
         Ok(Host::V1(hierarchies))
     } else {
-        Err(Problem::new(format!("no cgroup v1 hierarchy has {}", missing.join(", ")))
-            .hint("boot a kernel with these controllers, or with cgroup v2"))
+        Err(
+            Problem::new(format!("no cgroup v1 hierarchy has {}", missing.join(", ")))
+                .hint("boot a kernel with these controllers, or with cgroup v2"),
+        )
     }
 }
 
 /// Whether a mount option names a controller or a hierarchy, not a way of mounting.
 fn is_hierarchy_option(option: &str) -> bool {
-    !matches!(option, "rw" | "ro" | "xattr" | "clone_children" | "noprefix")
-        && !option.starts_with("release_agent=")
+    !matches!(
+        option,
+        "rw" | "ro" | "xattr" | "clone_children" | "noprefix"
+    ) && !option.starts_with("release_agent=")
 }
 
 /// Reads what kind of host this one is.
@@ -130,7 +150,10 @@ fn is_hierarchy_option(option: &str) -> bool {
 /// As [`detect`].
 pub fn detect_here() -> anyhow::Result<Host> {
     let mountinfo = fs::read_to_string("/proc/self/mountinfo")?;
-    Ok(detect(&mountinfo, Path::new("/run/systemd/system").exists())?)
+    Ok(detect(
+        &mountinfo,
+        Path::new("/run/systemd/system").exists(),
+    )?)
 }
 
 impl Host {
@@ -138,11 +161,18 @@ impl Host {
     pub fn place(&self, cluster: &ClusterName, node: &NodeName) -> Placement {
         let path = Path::new(cluster.as_str()).join(node.as_str());
         match self {
-            Self::V1(hierarchies) => Placement::V1 { hierarchies: hierarchies.clone(), path },
-            Self::V2(mount) => Placement::V2 { mount: mount.clone(), path },
-            Self::V2Systemd(mount) => {
-                Placement::Scope { mount: mount.clone(), unit: format!("{cluster}-{node}.scope") }
-            }
+            Self::V1(hierarchies) => Placement::V1 {
+                hierarchies: hierarchies.clone(),
+                path,
+            },
+            Self::V2(mount) => Placement::V2 {
+                mount: mount.clone(),
+                path,
+            },
+            Self::V2Systemd(mount) => Placement::Scope {
+                mount: mount.clone(),
+                unit: format!("{cluster}-{node}.scope"),
+            },
         }
     }
 }
@@ -222,14 +252,22 @@ impl Placement {
             Self::V1 { hierarchies, .. } => {
                 mount("tmpfs", &at, "tmpfs", flags, Some(c"mode=755,size=1m"))?;
                 for hierarchy in hierarchies {
-                    let Some(name) = hierarchy.mount.file_name() else { continue };
+                    let Some(name) = hierarchy.mount.file_name() else {
+                        continue;
+                    };
                     let directory = at.join(name);
                     fs::create_dir_all(&directory)?;
                     let options = std::ffi::CString::new(hierarchy.options.as_str())?;
-                    mount("cgroup", &directory, "cgroup", flags, Some(options.as_c_str()))
-                        .or_problem(|| {
-                            Problem::new(format!("failed to mount cgroup {}", hierarchy.options))
-                        })?;
+                    mount(
+                        "cgroup",
+                        &directory,
+                        "cgroup",
+                        flags,
+                        Some(options.as_c_str()),
+                    )
+                    .or_problem(|| {
+                        Problem::new(format!("failed to mount cgroup {}", hierarchy.options))
+                    })?;
                 }
             }
             Self::V2 { .. } | Self::Scope { .. } => {
@@ -294,8 +332,11 @@ fn fill_cpuset(group: &Path) -> anyhow::Result<()> {
 }
 
 fn enable_controllers_down_to(mount: &Path, group: &Path) -> anyhow::Result<()> {
-    let mut above: Vec<&Path> =
-        group.ancestors().skip(1).take_while(|directory| directory.starts_with(mount)).collect();
+    let mut above: Vec<&Path> = group
+        .ancestors()
+        .skip(1)
+        .take_while(|directory| directory.starts_with(mount))
+        .collect();
     above.reverse();
     above.into_iter().try_for_each(enable_controllers)
 }
@@ -351,15 +392,20 @@ mod tests {
                 panic!("v1, systemd {systemd}");
             };
             let options: Vec<_> = hierarchies.iter().map(|one| one.options.as_str()).collect();
-            let expected = ["cpu,cpuacct", "cpuset", "memory", "pids", "none,name=systemd"];
+            let expected = [
+                "cpu,cpuacct",
+                "cpuset",
+                "memory",
+                "pids",
+                "none,name=systemd",
+            ];
             assert_eq!(options, expected, "systemd {systemd}");
         }
     }
 
     #[test]
     fn hosts_that_cannot_work_say_why() {
-        let without_pids: String =
-            V1.lines().filter(|line| !line.contains("pids")).map(|l| format!("{l}\n")).collect();
+        let without_pids = V1.replace("rw,pids", "rw,net_cls");
         let cases = [
             ("", "no cgroup file system is mounted"),
             (without_pids.as_str(), "no cgroup v1 hierarchy has pids"),
@@ -376,7 +422,10 @@ mod tests {
         let place = |mountinfo, systemd| detect(mountinfo, systemd).unwrap().place(&cluster, &node);
         let v1 = place(V1, false);
         assert_eq!(v1.launcher(), Vec::<String>::new());
-        assert!(v1.leftovers().contains(&PathBuf::from("/sys/fs/cgroup/pids/immuops/n2")));
+        assert!(
+            v1.leftovers()
+                .contains(&PathBuf::from("/sys/fs/cgroup/pids/immuops/n2"))
+        );
         let v2 = place(V2, false);
         assert_eq!(v2.leftovers(), [PathBuf::from("/sys/fs/cgroup/immuops/n2")]);
         let scope = place(V2, true);
@@ -389,7 +438,10 @@ mod tests {
 
     #[test]
     fn the_own_group_is_the_unified_line() {
-        assert_eq!(unified_path("1:cpu:/\n0::/user.slice/a.scope\n"), Some("/user.slice/a.scope"));
+        assert_eq!(
+            unified_path("1:cpu:/\n0::/user.slice/a.scope\n"),
+            Some("/user.slice/a.scope")
+        );
         assert_eq!(unified_path("1:cpu:/\n"), None);
     }
 }

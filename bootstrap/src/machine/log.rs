@@ -26,7 +26,12 @@ impl CappedLog {
     pub fn open(path: &Path, cap: u64) -> io::Result<Self> {
         let file = OpenOptions::new().create(true).append(true).open(path)?;
         let size = file.metadata()?.len();
-        Ok(Self { path: path.to_owned(), file, size, cap })
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            size,
+            cap,
+        })
     }
 
     /// Appends one line (with its end).
@@ -49,7 +54,10 @@ impl CappedLog {
         let mut source = BufReader::new(source);
         let mut line = Vec::new();
         // A line without an end in 64 KiB is cut there, so memory stays bounded.
-        while matches!(source.by_ref().take(64 << 10).read_until(b'\n', &mut line), Ok(1..)) {
+        while matches!(
+            source.by_ref().take(64 << 10).read_until(b'\n', &mut line),
+            Ok(1..)
+        ) {
             drop(self.line(&line));
             line.clear();
         }

@@ -12,7 +12,7 @@ const FIRST_DELAY: Duration = Duration::from_millis(250);
 /// The longest delay.
 const LONGEST_DELAY: Duration = Duration::from_secs(30);
 /// A process that ran this long starts again without a history.
-const HEALTHY_AFTER: Duration = Duration::from_secs(60);
+const HEALTHY_AFTER: Duration = Duration::from_mins(1);
 
 /// A process and what became of it.
 #[derive(Debug)]
@@ -81,7 +81,13 @@ pub enum ReportedState {
 impl Supervised {
     /// A process that is due now.
     pub fn new(process: Process, now: Instant) -> Self {
-        Self { process, state: State::Due(now), failures: 0, restarts: 0, last_end: None }
+        Self {
+            process,
+            state: State::Due(now),
+            failures: 0,
+            restarts: 0,
+            last_end: None,
+        }
     }
 
     /// Decides what to do; `exists` asks whether a file is there.
@@ -181,7 +187,10 @@ mod tests {
             delays.push(process.ended("exit status: 1".into(), now).as_millis());
             assert_eq!(process.report().state, ReportedState::Restarting);
         }
-        assert_eq!(delays, [250, 500, 1000, 2000, 4000, 8000, 16000, 30000, 30000]);
+        assert_eq!(
+            delays,
+            [250, 500, 1000, 2000, 4000, 8000, 16000, 30000, 30000]
+        );
         assert_eq!(process.next(now, |_| true), Next::At(now + LONGEST_DELAY));
 
         process.started(8, now);

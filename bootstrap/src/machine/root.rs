@@ -23,7 +23,13 @@ const PROGRAM_DIRECTORIES: [&str; 6] = ["bin", "sbin", "lib", "lib32", "lib64", 
 
 /// What the machine sees of the host's `/etc`: what programs in `/usr` need to start and to
 /// verify TLS servers.
-const SHARED_ETC: [&str; 5] = ["alternatives", "ca-certificates", "ld.so.cache", "ssl", "nftables"];
+const SHARED_ETC: [&str; 5] = [
+    "alternatives",
+    "ca-certificates",
+    "ld.so.cache",
+    "ssl",
+    "nftables",
+];
 
 /// Mounts everything and makes it the root. Runs as the first process of the machine, inside all
 /// its namespaces.
@@ -33,8 +39,14 @@ const SHARED_ETC: [&str; 5] = ["alternatives", "ca-certificates", "ld.so.cache",
 pub(super) fn enter(spec: &Spec) -> anyhow::Result<()> {
     let root = spec.directory.join("root");
     fs::create_dir_all(&root)?;
-    mount("tmpfs", &root, "tmpfs", MountFlags::NOSUID, Some(c"mode=755,size=4m"))
-        .or_problem(|| Problem::new(format!("failed to mount a tmpfs at {}", root.display())))?;
+    mount(
+        "tmpfs",
+        &root,
+        "tmpfs",
+        MountFlags::NOSUID,
+        Some(c"mode=755,size=4m"),
+    )
+    .or_problem(|| Problem::new(format!("failed to mount a tmpfs at {}", root.display())))?;
 
     bind_read_only(Path::new("/usr"), &root.join("usr"))?;
     for name in PROGRAM_DIRECTORIES {
@@ -55,8 +67,16 @@ pub(super) fn enter(spec: &Spec) -> anyhow::Result<()> {
         }
     }
     bind_read_only(&spec.bundle, &root.join("opt/immuops"))?;
-    fresh("tmpfs", &root.join("run"), MountFlags::NOSUID | MountFlags::NODEV)?;
-    fresh("tmpfs", &root.join("tmp"), MountFlags::NOSUID | MountFlags::NODEV)?;
+    fresh(
+        "tmpfs",
+        &root.join("run"),
+        MountFlags::NOSUID | MountFlags::NODEV,
+    )?;
+    fresh(
+        "tmpfs",
+        &root.join("tmp"),
+        MountFlags::NOSUID | MountFlags::NODEV,
+    )?;
     fs::create_dir_all(root.join("root"))?;
 
     let dev = root.join("dev");
@@ -74,7 +94,10 @@ pub(super) fn enter(spec: &Spec) -> anyhow::Result<()> {
     unmount(".", UnmountFlags::DETACH)?;
     chdir("/")?;
     // Mounts that kubelet makes must reach the containers that are given the directory above.
-    mount_change("/", MountPropagationFlags::SHARED | MountPropagationFlags::REC)?;
+    mount_change(
+        "/",
+        MountPropagationFlags::SHARED | MountPropagationFlags::REC,
+    )?;
     Ok(())
 }
 
@@ -97,8 +120,12 @@ fn protect_host_settings(root: &Path) -> anyhow::Result<()> {
     bind_read_only(&settings, &settings)?;
     let net = settings.join("net");
     bind(&net, &net)?;
-    mount_remount(&net, MountFlags::BIND | MountFlags::NOSUID | MountFlags::NODEV, "")
-        .or_problem(|| Problem::new("failed to make /proc/sys/net writable"))?;
+    mount_remount(
+        &net,
+        MountFlags::BIND | MountFlags::NOSUID | MountFlags::NODEV,
+        "",
+    )
+    .or_problem(|| Problem::new("failed to make /proc/sys/net writable"))?;
     for name in PRIVATE_SETTINGS {
         let setting = settings.join(name);
         if setting.exists() {

@@ -14,7 +14,7 @@ use std::convert::Infallible;
 use std::ffi::OsStr;
 use std::io::{self, BufRead, Write};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use fs_err::{self as fs, File, OpenOptions};
@@ -27,7 +27,8 @@ use super::{root, supervise};
 use crate::problem::{OrProblem, Problem};
 
 /// Where programs are found inside a machine.
-pub const PATH: &str = "/opt/immuops/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub const PATH: &str =
+    "/opt/immuops/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// First stage: the control group and most namespaces.
 ///
@@ -56,7 +57,12 @@ fn become_stage(stage: &str, namespaces: &[&str], spec: &Path) -> anyhow::Result
     let error = Command::new("unshare")
         .args(namespaces)
         .arg("--")
-        .args([program.as_os_str(), OsStr::new("machine"), OsStr::new(stage), spec.as_os_str()])
+        .args([
+            program.as_os_str(),
+            OsStr::new("machine"),
+            OsStr::new(stage),
+            spec.as_os_str(),
+        ])
         .exec();
     Err(Problem::new("failed to run `unshare`")
         .because(error)
@@ -92,7 +98,10 @@ pub fn init(spec_path: &Path) -> anyhow::Result<()> {
     writeln!(stdout, "up")?;
     stdout.flush()?;
 
-    let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
+    let null = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/null")?;
     dup2_stdin(&null)?;
     dup2_stdout(&null)?;
     drop(stdout);
@@ -103,9 +112,13 @@ pub fn init(spec_path: &Path) -> anyhow::Result<()> {
 
 /// The lock says that the machine runs and, by its content, as which process. The kernel releases
 /// it when the process ends in whatever way.
-fn take_lock(spec: &Spec, host_pid: &PathBuf) -> anyhow::Result<File> {
+fn take_lock(spec: &Spec, host_pid: &Path) -> anyhow::Result<File> {
     let path = super::lock_path(&spec.directory);
-    let mut lock = OpenOptions::new().create(true).truncate(false).write(true).open(&path)?;
+    let mut lock = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)?;
     lock.file()
         .try_lock()
         .or_problem(|| Problem::new(format!("machine {} already runs", spec.name)))?;

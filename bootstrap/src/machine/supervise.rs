@@ -32,7 +32,7 @@ pub const STATUS: &str = "/var/lib/immuops/status.json";
 /// How often a required file is asked for.
 const FILE_INTERVAL: Duration = Duration::from_millis(50);
 /// The longest time between two looks at everything.
-const IDLE_INTERVAL: Duration = Duration::from_secs(60);
+const IDLE_INTERVAL: Duration = Duration::from_mins(1);
 /// How long a command before a start may take.
 const PREPARE_DEADLINE: Duration = Duration::from_secs(20);
 /// How long kubelet, and then the containers, get to end by themselves when the machine stops.
@@ -78,7 +78,11 @@ impl Supervisor {
         let mut signals = Signals::new([SIGCHLD, SIGTERM])?;
         thread::spawn(move || {
             for signal in signals.forever() {
-                let event = if signal == SIGTERM { Event::Stop } else { Event::ChildEnded };
+                let event = if signal == SIGTERM {
+                    Event::Stop
+                } else {
+                    Event::ChildEnded
+                };
                 if sender.send(event).is_err() {
                     break;
                 }
@@ -87,7 +91,11 @@ impl Supervisor {
         let now = Instant::now();
         Ok(Self {
             name: spec.name.clone(),
-            processes: spec.processes.iter().map(|one| Supervised::new(one.clone(), now)).collect(),
+            processes: spec
+                .processes
+                .iter()
+                .map(|one| Supervised::new(one.clone(), now))
+                .collect(),
             log: CappedLog::open(&Path::new(LOGS).join("supervisor.log"), CAP)?,
             events,
             reported: None,
@@ -121,7 +129,9 @@ impl Supervisor {
         let mut pause = IDLE_INTERVAL;
         for index in 0..self.processes.len() {
             let now = Instant::now();
-            let Some(process) = self.processes.get_mut(index) else { break };
+            let Some(process) = self.processes.get_mut(index) else {
+                break;
+            };
             match process.next(now, |path| path.exists()) {
                 Next::Nothing => {}
                 Next::At(at) => pause = pause.min(at.duration_since(now)),
@@ -154,7 +164,9 @@ impl Supervisor {
                 let how = described_end(status);
                 let delay = process.ended(how.clone(), Instant::now());
                 let name = process.process.name.clone();
-                self.note(&format!("{name} ended with {how}, starts again in {delay:.2?}"));
+                self.note(&format!(
+                    "{name} ended with {how}, starts again in {delay:.2?}"
+                ));
             }
         }
     }
@@ -163,7 +175,10 @@ impl Supervisor {
     /// and returns when they have or time is up. What is left dies with this process.
     fn stop(&mut self) {
         self.note("asked to stop");
-        let kubelet = self.processes.iter().find(|one| one.process.name == "kubelet");
+        let kubelet = self
+            .processes
+            .iter()
+            .find(|one| one.process.name == "kubelet");
         if let Some(pid) = kubelet.and_then(Supervised::pid).and_then(Pid::from_raw) {
             kill_process(pid, Signal::TERM).ok();
             self.wait_until(|| !Path::new(&format!("/proc/{}", pid.as_raw_nonzero())).exists());
@@ -173,7 +188,9 @@ impl Supervisor {
         }
         self.wait_until(|| containers().is_empty());
         let left = containers().len();
-        self.note(&format!("stopped, {left} processes of containers had to be killed"));
+        self.note(&format!(
+            "stopped, {left} processes of containers had to be killed"
+        ));
     }
 
     fn wait_until(&mut self, done: impl Fn() -> bool) {
@@ -188,7 +205,10 @@ impl Supervisor {
 
     fn report(&mut self) {
         let processes = self.processes.iter().map(Supervised::report).collect();
-        let status = Status { name: self.name.clone(), processes };
+        let status = Status {
+            name: self.name.clone(),
+            processes,
+        };
         if self.reported.as_ref() == Some(&status) {
             return;
         }
@@ -242,15 +262,21 @@ fn start(supervised: &Supervised) -> Result<i32, Problem> {
 
 /// Every process that runs in a container: in a PID namespace below the machine's.
 fn containers() -> Vec<Pid> {
-    let Ok(own) = fs::read_link("/proc/self/ns/pid") else { return Vec::new() };
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let Ok(own) = fs::read_link("/proc/self/ns/pid") else {
+        return Vec::new();
+    };
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
     let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
     let in_container = |pid: &i32| {
         let kind = |file: &str| fs::read_link(format!("/proc/{pid}/ns/{file}"));
         let pause = fs::read_to_string(format!("/proc/{pid}/comm"));
         kind("pid").is_ok_and(|its| its != own) && pause.is_ok_and(|name| name.trim() != "pause")
     };
-    pids.filter(in_container).filter_map(Pid::from_raw).collect()
+    pids.filter(in_container)
+        .filter_map(Pid::from_raw)
+        .collect()
 }
 
 fn described_end(status: WaitStatus) -> String {

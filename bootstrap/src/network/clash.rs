@@ -55,9 +55,17 @@ fn with_routes(ranges: &Ranges, own_link: &str, routes: &str) -> Result<Vec<Clas
         };
         for (what, range) in ranges.named() {
             if overlap(range, host) {
-                let clash = Clash { what, range, host, link: route.dev.clone() };
+                let clash = Clash {
+                    what,
+                    range,
+                    host,
+                    link: route.dev.clone(),
+                };
                 // One line per range and link is enough for a person.
-                if !clashes.iter().any(|one| one.what == what && one.link == clash.link) {
+                if !clashes
+                    .iter()
+                    .any(|one| one.what == what && one.link == clash.link)
+                {
                     clashes.push(clash);
                 }
             }
@@ -67,7 +75,9 @@ fn with_routes(ranges: &Ranges, own_link: &str, routes: &str) -> Result<Vec<Clas
 }
 
 fn destination(text: &str) -> Option<Ipv4Net> {
-    text.parse().ok().or_else(|| Some(Ipv4Net::from(text.parse::<Ipv4Addr>().ok()?)))
+    text.parse()
+        .ok()
+        .or_else(|| Some(Ipv4Net::from(text.parse::<Ipv4Addr>().ok()?)))
 }
 
 #[cfg(test)]
@@ -86,10 +96,30 @@ mod tests {
     fn only_foreign_routes_clash() {
         let cases = [
             ("free", "10.213.0.0/24", "10.214.0.0/16", vec![]),
-            ("docker", "172.17.3.0/24", "10.214.0.0/16", vec![("nodes", "docker0")]),
-            ("larger", "10.213.0.0/24", "172.0.0.0/8", vec![("pods", "docker0")]),
-            ("an address", "192.0.2.0/24", "10.214.0.0/16", vec![("nodes", "eth0")]),
-            ("a route without link", "10.213.0.0/24", "10.9.0.0/16", vec![("pods", "")]),
+            (
+                "docker",
+                "172.17.3.0/24",
+                "10.214.0.0/16",
+                vec![("nodes", "docker0")],
+            ),
+            (
+                "larger",
+                "10.213.0.0/24",
+                "172.0.0.0/8",
+                vec![("pods", "docker0")],
+            ),
+            (
+                "an address",
+                "192.0.2.0/24",
+                "10.214.0.0/16",
+                vec![("nodes", "eth0")],
+            ),
+            (
+                "a route without link",
+                "10.213.0.0/24",
+                "10.9.0.0/16",
+                vec![("pods", "")],
+            ),
         ];
         for (case, nodes, pods, expected) in cases {
             let ranges = Ranges {
@@ -98,8 +128,10 @@ mod tests {
                 services: "10.215.0.0/16".parse().unwrap(),
             };
             let clashes = with_routes(&ranges, "immuops-lan", ROUTES).unwrap();
-            let found: Vec<_> =
-                clashes.iter().map(|clash| (clash.what, clash.link.as_str())).collect();
+            let found: Vec<_> = clashes
+                .iter()
+                .map(|clash| (clash.what, clash.link.as_str()))
+                .collect();
             assert_eq!(found, expected, "{case}");
         }
     }

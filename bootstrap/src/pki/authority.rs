@@ -34,14 +34,19 @@ impl Authority {
     ) -> anyhow::Result<Pair> {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, issuer.common_name());
+        params
+            .distinguished_name
+            .push(DnType::CommonName, issuer.common_name());
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         params.not_before = now - policy.backdate;
         params.not_after = now + policy.authority;
         params.serial_number = Some(serial()?);
         let certificate = params.self_signed(&key)?;
-        Ok(Pair { certificate: certificate.pem(), key: key.serialize_pem() })
+        Ok(Pair {
+            certificate: certificate.pem(),
+            key: key.serialize_pem(),
+        })
     }
 
     /// Reads an authority back.
@@ -49,12 +54,18 @@ impl Authority {
         let key = KeyPair::from_pem(&pair.key)?;
         let issuer = rcgen::Issuer::from_ca_cert_pem(&pair.certificate, key)?;
         let (_, pem) = parse_x509_pem(pair.certificate.as_bytes())?;
-        let key_identifier = extension(&pem.parse_x509()?, |extension| match extension {
-            ParsedExtension::SubjectKeyIdentifier(id) => Some(id.0.to_vec()),
-            _ => None,
+        let certificate = pem.parse_x509()?;
+        let key_identifier = extension(&certificate, |extension| {
+            if let ParsedExtension::SubjectKeyIdentifier(id) = extension {
+                return Some(id.0.to_vec());
+            }
+            None
         })
         .context("it has no key identifier")?;
-        Ok(Self { issuer, key_identifier })
+        Ok(Self {
+            issuer,
+            key_identifier,
+        })
     }
 
     /// Signs a new key for `request`.
@@ -66,12 +77,22 @@ impl Authority {
     ) -> anyhow::Result<Pair> {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, &request.common_name);
+        params
+            .distinguished_name
+            .push(DnType::CommonName, &request.common_name);
         if let Some(organization) = request.organization {
-            params.distinguished_name.push(DnType::OrganizationName, organization);
+            params
+                .distinguished_name
+                .push(DnType::OrganizationName, organization);
         }
-        let names = request.names.iter().map(|name| Ok(SanType::DnsName(name.as_str().try_into()?)));
-        let addresses = request.addresses.iter().map(|address| Ok(SanType::IpAddress(*address)));
+        let names = request
+            .names
+            .iter()
+            .map(|name| Ok(SanType::DnsName(name.as_str().try_into()?)));
+        let addresses = request
+            .addresses
+            .iter()
+            .map(|address| Ok(SanType::IpAddress(*address)));
         params.subject_alt_names = names.chain(addresses).collect::<anyhow::Result<_>>()?;
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -79,7 +100,10 @@ impl Authority {
             Usage::Client => vec![ExtendedKeyUsagePurpose::ClientAuth],
             Usage::Server => vec![ExtendedKeyUsagePurpose::ServerAuth],
             Usage::Both => {
-                vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth]
+                vec![
+                    ExtendedKeyUsagePurpose::ServerAuth,
+                    ExtendedKeyUsagePurpose::ClientAuth,
+                ]
             }
         };
         params.use_authority_key_identifier_extension = true;
@@ -87,31 +111,32 @@ impl Authority {
         params.not_after = now + policy.leaf;
         params.serial_number = Some(serial()?);
         let certificate = params.signed_by(&key, &self.issuer)?;
-        Ok(Pair { certificate: certificate.pem(), key: key.serialize_pem() })
+        Ok(Pair {
+            certificate: certificate.pem(),
+            key: key.serialize_pem(),
+        })
     }
 
     /// Reads what decides about the renewal of a certificate.
     pub(super) fn examine(&self, certificate: &str) -> anyhow::Result<Held> {
         let (_, pem) = parse_x509_pem(certificate.as_bytes())?;
         let certificate = pem.parse_x509()?;
-        let authority = extension(&certificate, |extension| match extension {
-            ParsedExtension::AuthorityKeyIdentifier(id) => {
-                id.key_identifier.as_ref().map(|id| id.0.to_vec())
+        let authority = extension(&certificate, |extension| {
+            if let ParsedExtension::AuthorityKeyIdentifier(id) = extension {
+                return id.key_identifier.as_ref().map(|id| id.0.to_vec());
             }
-            _ => None,
+            None
         });
         let mut names = BTreeSet::new();
         let mut addresses = BTreeSet::new();
         if let Some(alternatives) = certificate.subject_alternative_name()? {
             for name in &alternatives.value.general_names {
-                match name {
-                    GeneralName::DNSName(name) => {
-                        names.insert((*name).to_owned());
-                    }
-                    GeneralName::IPAddress(bytes) => {
-                        addresses.insert(address(bytes).context("an address has a wrong length")?);
-                    }
-                    _ => anyhow::bail!("it has a name that is neither DNS name nor address"),
+                if let GeneralName::DNSName(name) = name {
+                    names.insert((*name).to_owned());
+                } else if let GeneralName::IPAddress(bytes) = name {
+                    addresses.insert(address(bytes).context("an address has a wrong length")?);
+                } else {
+                    anyhow::bail!("it has a name that is neither DNS name nor address");
                 }
             }
         }
@@ -128,12 +153,16 @@ fn extension<T>(
     certificate: &X509Certificate<'_>,
     wanted: impl Fn(&ParsedExtension<'_>) -> Option<T>,
 ) -> Option<T> {
-    certificate.extensions().iter().find_map(|extension| wanted(extension.parsed_extension()))
+    certificate
+        .extensions()
+        .iter()
+        .find_map(|extension| wanted(extension.parsed_extension()))
 }
 
 fn address(bytes: &[u8]) -> Option<IpAddr> {
     let v4 = <[u8; 4]>::try_from(bytes).map(|bytes| Ipv4Addr::from(bytes).into());
-    v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(|bytes| Ipv6Addr::from(bytes).into())).ok()
+    v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(|bytes| Ipv6Addr::from(bytes).into()))
+        .ok()
 }
 
 /// A random serial number: rcgen's default repeats when a key does. Positive and at most 20 bytes

@@ -91,9 +91,17 @@ impl Request {
 pub fn requests(topology: &Topology) -> Vec<Request> {
     let admins = Some("kubeadm:cluster-admins");
     let mut requests = vec![
-        Request::client("apiserver-kubelet-client", "kube-apiserver-kubelet-client", admins),
+        Request::client(
+            "apiserver-kubelet-client",
+            "kube-apiserver-kubelet-client",
+            admins,
+        ),
         Request::client("admin", "kubernetes-admin", admins),
-        Request::client("super-admin", "kubernetes-super-admin", Some("system:masters")),
+        Request::client(
+            "super-admin",
+            "kubernetes-super-admin",
+            Some("system:masters"),
+        ),
         Request::client("controller-manager", "system:kube-controller-manager", None),
         Request::client("scheduler", "system:kube-scheduler", None),
         Request::client("kube-proxy", "system:kube-proxy", None),
@@ -127,11 +135,17 @@ fn control_plane(topology: &Topology, node: &Node) -> Vec<Request> {
     vec![
         Request {
             usage: Usage::Server,
-            names: ["kubernetes", "kubernetes.default", service, "localhost", node.name.as_str()]
-                .map(String::from)
-                .into_iter()
-                .chain([format!("{service}.{DOMAIN}")])
-                .collect(),
+            names: [
+                "kubernetes",
+                "kubernetes.default",
+                service,
+                "localhost",
+                node.name.as_str(),
+            ]
+            .map(String::from)
+            .into_iter()
+            .chain([format!("{service}.{DOMAIN}")])
+            .collect(),
             addresses: [
                 node.address.into(),
                 topology.kubernetes_service_address().into(),
@@ -156,9 +170,8 @@ fn control_plane(topology: &Topology, node: &Node) -> Vec<Request> {
 fn kubelet(node: &Node) -> [Request; 2] {
     let directory = format!("nodes/{}", node.name);
     let user = format!("system:node:{}", node.name);
-    let request = |name: &str| {
-        Request::client(&format!("{directory}/{name}"), &user, Some("system:nodes"))
-    };
+    let request =
+        |name: &str| Request::client(&format!("{directory}/{name}"), &user, Some("system:nodes"));
     [
         request("kubelet-client"),
         Request {

@@ -61,8 +61,15 @@ pub fn decide(
     wanted: &Request,
     policy: Policy,
 ) -> Decision {
-    let Some(held) = held else { return Decision::Issue("missing") };
-    let Held { not_after, by_this_authority, names, addresses } = held;
+    let Some(held) = held else {
+        return Decision::Issue("missing");
+    };
+    let Held {
+        not_after,
+        by_this_authority,
+        names,
+        addresses,
+    } = held;
     if !by_this_authority {
         Decision::Issue("signed by another authority")
     } else if *names != wanted.names || *addresses != wanted.addresses {
@@ -99,7 +106,12 @@ mod tests {
             names: wanted.names.clone(),
             addresses: wanted.addresses.clone(),
         };
-        let ends = |days| Some(Held { not_after: now + Duration::days(days), ..good.clone() });
+        let ends = |days| {
+            Some(Held {
+                not_after: now + Duration::days(days),
+                ..good.clone()
+            })
+        };
         let cases = [
             (None, Decision::Issue("missing")),
             (ends(200), Decision::Keep),
@@ -107,11 +119,17 @@ mod tests {
             (ends(119), Decision::Issue("expires soon")),
             (ends(0), Decision::Issue("expired")),
             (
-                Some(Held { by_this_authority: false, ..good.clone() }),
+                Some(Held {
+                    by_this_authority: false,
+                    ..good.clone()
+                }),
                 Decision::Issue("signed by another authority"),
             ),
             (
-                Some(Held { addresses: BTreeSet::new(), ..good.clone() }),
+                Some(Held {
+                    addresses: BTreeSet::new(),
+                    ..good.clone()
+                }),
                 Decision::Issue("valid for other names"),
             ),
         ];

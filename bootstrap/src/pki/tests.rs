@@ -17,11 +17,20 @@ fn everything_is_issued_once_and_renewed_in_time() {
     let now = OffsetDateTime::from_unix_timestamp(1_800_000_000).unwrap();
     let first = pki.ensure(&topology(2), now).unwrap();
     assert_eq!(first.len(), plan::requests(&topology(2)).len());
-    assert!(first.contains(&"apiserver: missing".to_owned()), "{first:?}");
+    assert!(
+        first.contains(&"apiserver: missing".to_owned()),
+        "{first:?}"
+    );
 
     assert_eq!(pki.ensure(&topology(2), now).unwrap(), Vec::<String>::new());
     let third = pki.ensure(&topology(3), now).unwrap();
-    assert_eq!(third, ["nodes/n3/kubelet-client: missing", "nodes/n3/kubelet-server: missing"]);
+    assert_eq!(
+        third,
+        [
+            "nodes/n3/kubelet-client: missing",
+            "nodes/n3/kubelet-server: missing"
+        ]
+    );
 
     let later = now + time::Duration::days(300);
     let renewed = pki.ensure(&topology(3), later).unwrap();
@@ -44,9 +53,16 @@ fn keys_are_for_root_only() {
     use std::os::unix::fs::PermissionsExt;
     let directory = tempfile::tempdir().unwrap();
     let pki = Pki::open(directory.path().to_owned());
-    pki.ensure(&topology(1), OffsetDateTime::from_unix_timestamp(1_800_000_000).unwrap()).unwrap();
+    pki.ensure(
+        &topology(1),
+        OffsetDateTime::from_unix_timestamp(1_800_000_000).unwrap(),
+    )
+    .unwrap();
     for name in ["ca.key", "sa.key", "etcd/ca.key", "super-admin.key"] {
-        let mode = fs::metadata(directory.path().join(name)).unwrap().permissions().mode();
+        let mode = fs::metadata(directory.path().join(name))
+            .unwrap()
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o600, "{name}");
     }
 }

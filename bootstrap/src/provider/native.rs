@@ -33,11 +33,11 @@ use crate::topology::{Node, Role, Topology};
 /// Where kubeadm writes the API server's static pod.
 const API_SERVER_POD: &str = "/etc/kubernetes/manifests/kube-apiserver.yaml";
 
-const CONTAINERD_DEADLINE: Duration = Duration::from_secs(60);
-const IMPORT_DEADLINE: Duration = Duration::from_secs(300);
-const API_DEADLINE: Duration = Duration::from_secs(180);
-const READY_DEADLINE: Duration = Duration::from_secs(180);
-const KUBECTL_DEADLINE: Duration = Duration::from_secs(60);
+const CONTAINERD_DEADLINE: Duration = Duration::from_mins(1);
+const IMPORT_DEADLINE: Duration = Duration::from_mins(5);
+const API_DEADLINE: Duration = Duration::from_mins(3);
+const READY_DEADLINE: Duration = Duration::from_mins(3);
+const KUBECTL_DEADLINE: Duration = Duration::from_mins(1);
 
 /// One machine with the node it becomes.
 struct Member<'a> {
@@ -82,25 +82,32 @@ pub fn up(
     let members: Vec<_> = topology
         .nodes
         .iter()
-        .map(|node| Member { node, machine: machine(state, topology, node, bundle, &host) })
+        .map(|node| Member {
+            node,
+            machine: machine(state, topology, node, bundle, &host),
+        })
         .collect();
     in_parallel(&members, |member| {
         start_machine(member, topology, &pki, &versions, &switch, bundle, reporter)
     })?;
 
     let kubectl = Kubectl::new(&bundle.program("kubectl")?, &state.kubeconfig());
-    let (first, workers) =
-        members.split_first().ok_or_else(|| Problem::new("the topology has no nodes"))?;
+    let (first, workers) = members
+        .split_first()
+        .ok_or_else(|| Problem::new("the topology has no nodes"))?;
     let step = Step::start(reporter, "control plane");
     start_control_plane(first, topology, &pki, &kubectl, &step)?;
     step.finish("the API server answers");
 
     let step = Step::start(reporter, "nodes");
-    kubectl.apply(&serde_json::to_vec(&addons::objects(topology))?, KUBECTL_DEADLINE)?;
+    kubectl.apply(
+        &serde_json::to_vec(&addons::objects(topology))?,
+        KUBECTL_DEADLINE,
+    )?;
     for worker in workers {
         kubeadm::admit_kubelet(&worker.machine, topology, worker.node, &pki)?;
     }
-    for phase in [Phase::UploadConfig, Phase::MarkControlPlane, Phase::CoreDns] {
+    for phase in [Phase::CoreDns, Phase::UploadConfig, Phase::MarkControlPlane] {
         phase.run(&first.machine)?;
     }
     wait_for_nodes(topology, &kubectl)?;
@@ -108,8 +115,15 @@ pub fn up(
 
     let step = Step::start(reporter, "cluster DNS");
     let timeout = format!("--timeout={}s", READY_DEADLINE.as_secs());
-    let rollout = ["rollout", "status", "deployment/coredns", "--namespace=kube-system", &timeout];
-    kubectl.run(&rollout, b"", READY_DEADLINE + KUBECTL_DEADLINE)?;
+    // One of its two replicas is enough to go on.
+    let available = [
+        "wait",
+        "deployment/coredns",
+        "--namespace=kube-system",
+        "--for=condition=Available",
+        &timeout,
+    ];
+    kubectl.run(&available, b"", READY_DEADLINE + KUBECTL_DEADLINE)?;
     step.finish("answers");
     Cluster::open(state.clone())
 }
@@ -145,7 +159,9 @@ pub fn down(state: &StateDirectory, reporter: &dyn Reporter) -> anyhow::Result<(
     let machines = machines(state)?;
     if file.is_none() && machines.is_empty() && !is_empty_but_for_lock(state.path())? {
         let message = format!("{} is not the state of a cluster", state.path().display());
-        return Err(Problem::refused(message).hint("name another --state-dir").into());
+        return Err(Problem::refused(message)
+            .hint("name another --state-dir")
+            .into());
     }
     for machine in &machines {
         let step = Step::start(reporter, format!("machine {}", machine.spec().name));
@@ -173,17 +189,24 @@ fn machines(state: &StateDirectory) -> anyhow::Result<Vec<Machine>> {
         }
     }
     paths.sort();
-    paths.iter().map(|path| Spec::read(path).map(Machine::new)).collect()
+    paths
+        .iter()
+        .map(|path| Spec::read(path).map(Machine::new))
+        .collect()
 }
 
 fn is_empty_but_for_lock(directory: &Path) -> anyhow::Result<bool> {
     let mut names = fs::read_dir(directory)?.map(|entry| Ok(entry?.file_name()));
-    Ok(names.try_fold(true, |empty, name: std::io::Result<_>| name.map(|n| empty && n == "lock"))?)
+    Ok(names.try_fold(true, |empty, name: std::io::Result<_>| {
+        name.map(|n| empty && n == "lock")
+    })?)
 }
 
 /// An existing cluster keeps its addresses and can only grow.
 fn agreed(existing: Option<ClusterFile>, wanted: &Topology) -> Result<Topology, Problem> {
-    let Some(existing) = existing else { return Ok(wanted.clone()) };
+    let Some(existing) = existing else {
+        return Ok(wanted.clone());
+    };
     let (has, wants) = (existing.topology, wanted);
     if has.ranges != wants.ranges {
         return Err(Problem::refused(format!(
@@ -199,7 +222,10 @@ fn agreed(existing: Option<ClusterFile>, wanted: &Topology) -> Result<Topology, 
             has.nodes.len(),
             wants.nodes.len()
         ))
-        .hint(format!("use --nodes {}, or run `bootstrap down` first", has.nodes.len())));
+        .hint(format!(
+            "use --nodes {}, or run `bootstrap down` first",
+            has.nodes.len()
+        )));
     }
     Ok(wanted.clone())
 }
@@ -207,10 +233,13 @@ fn agreed(existing: Option<ClusterFile>, wanted: &Topology) -> Result<Topology, 
 fn versions(bundle: &Bundle) -> Result<Versions, Problem> {
     let tag = |name: &str| {
         let reference = bundle.image_reference(name)?;
-        reference.rsplit_once(':').map(|(_, tag)| tag.to_owned()).ok_or_else(|| {
-            Problem::new(format!("image {reference} of the bundle has no tag"))
-                .hint("run `bootstrap bundle build`")
-        })
+        reference
+            .rsplit_once(':')
+            .map(|(_, tag)| tag.to_owned())
+            .ok_or_else(|| {
+                Problem::new(format!("image {reference} of the bundle has no tag"))
+                    .hint("run `bootstrap bundle build`")
+            })
     };
     Ok(Versions {
         kubernetes: tag("kube-apiserver")?,
@@ -235,8 +264,10 @@ fn machine(
                   add table ip6 kube-proxy; delete table ip6 kube-proxy";
     let containerd = "/etc/containerd/config.toml";
     let kube_proxy = "/var/lib/kube-proxy/config.yaml";
-    let mut kubelet_requires =
-        vec!["/etc/kubernetes/kubelet.conf", "/run/containerd/containerd.sock"];
+    let mut kubelet_requires = vec![
+        "/etc/kubernetes/kubelet.conf",
+        "/run/containerd/containerd.sock",
+    ];
     if node.role == Role::ControlPlane {
         // Until this static pod is there, kubelet would only ask an API server that never comes.
         kubelet_requires.push(API_SERVER_POD);
@@ -262,7 +293,9 @@ fn machine(
             name: "kube-proxy".into(),
             command: words(&format!("kube-proxy --config={kube_proxy}")),
             prepare: Some(vec!["nft".into(), tables.into()]),
-            requires: [kube_proxy, "/etc/kubernetes/kubelet.conf"].map(Into::into).into(),
+            requires: [kube_proxy, "/etc/kubernetes/kubelet.conf"]
+                .map(Into::into)
+                .into(),
         },
     ];
     Machine::new(Spec {
@@ -293,20 +326,30 @@ fn start_machine(
         // It runs another bundle or other processes: it is started anew, its data stays.
         machine.stop(Ending::Graceful)?;
     }
-    if machine.pid()?.is_none() {
-        step.progress("starting");
-        machine.start(|pid| switch.plug(node, pid))?;
-    } else if needs == KubeletNeeds::Restart {
-        restart_kubelet(machine)?;
+    match machine.pid()? {
+        None => {
+            step.progress("starting");
+            machine.start(|pid| switch.plug(node, pid))?;
+        }
+        Some(pid) => {
+            switch.route(node, pid)?;
+            if needs == KubeletNeeds::Restart {
+                restart_kubelet(machine)?;
+            }
+        }
     }
     step.progress("waiting for containerd");
-    poll::until(&format!("containerd on {}", node.name), CONTAINERD_DEADLINE, || {
-        let asked = machine.run(&["ctr", "version"], b"", Duration::from_secs(10));
-        Ok(match asked {
-            Ok(_) => Answer::Done(()),
-            Err(error) => Answer::NotYet(error.to_string()),
-        })
-    })?;
+    poll::until(
+        &format!("containerd on {}", node.name),
+        CONTAINERD_DEADLINE,
+        || {
+            let asked = machine.run(&["ctr", "version"], b"", Duration::from_secs(10));
+            Ok(match asked {
+                Ok(_) => Answer::Done(()),
+                Err(error) => Answer::NotYet(error.to_string()),
+            })
+        },
+    )?;
     step.progress("importing images");
     import_images(machine, bundle)?;
     step.finish(&format!("runs at {}", node.address));
@@ -326,12 +369,21 @@ fn write_host_files(machine: &Machine, topology: &Topology) -> anyhow::Result<()
     }
     let name = &machine.spec().name;
     machine.put("/etc/hostname", format!("{name}\n").as_bytes(), 0o644)?;
-    let hosts = topology.nodes.iter().fold("127.0.0.1 localhost\n".to_owned(), |all, node| {
-        format!("{all}{} {}\n", node.address, node.name)
-    });
+    let hosts = topology
+        .nodes
+        .iter()
+        .fold("127.0.0.1 localhost\n".to_owned(), |all, node| {
+            format!("{all}{} {}\n", node.address, node.name)
+        });
     machine.put("/etc/hosts", hosts.as_bytes(), 0o644)?;
     machine.put("/etc/resolv.conf", resolv_conf()?.as_bytes(), 0o644)?;
-    for directory in ["log/immuops", "lib/containerd", "lib/kubelet", "lib/etcd", "log/pods"] {
+    for directory in [
+        "log/immuops",
+        "lib/containerd",
+        "lib/kubelet",
+        "lib/etcd",
+        "log/pods",
+    ] {
         fs::create_dir_all(machine.host_path(&format!("/var/{directory}")))?;
     }
     fs::create_dir_all(machine.host_path(LOGS))?;
@@ -341,14 +393,17 @@ fn write_host_files(machine: &Machine, topology: &Topology) -> anyhow::Result<()
     Ok(())
 }
 
-/// The host's name servers as far as a machine can use them. CoreDNS refuses to start without any
+/// The host's name servers as far as a machine can use them. `CoreDNS` refuses to start without any
 /// and with one on loopback, so where the host has no other the host itself stands in: it may not
 /// answer, and then names outside the cluster do not resolve, as offline.
 fn resolv_conf() -> anyhow::Result<String> {
     // systemd-resolved lists the real servers here and itself in /etc/resolv.conf.
     let candidates = ["/run/systemd/resolve/resolv.conf", "/etc/resolv.conf"];
     let path = candidates.into_iter().find(|path| Path::new(path).exists());
-    let text = path.map(fs::read_to_string).transpose()?.unwrap_or_default();
+    let text = path
+        .map(fs::read_to_string)
+        .transpose()?
+        .unwrap_or_default();
     Ok(usable_name_servers(&text))
 }
 
@@ -360,7 +415,11 @@ fn usable_name_servers(resolv_conf: &str) -> String {
     });
     let servers: String = servers.take(3).collect();
     // TEST-NET-1 (RFC 5737) belongs to nobody.
-    if servers.is_empty() { "nameserver 192.0.2.1\n".into() } else { servers }
+    if servers.is_empty() {
+        "nameserver 192.0.2.1\n".into()
+    } else {
+        servers
+    }
 }
 
 /// Imports every image archive, unless this containerd has those of this bundle.
@@ -376,7 +435,15 @@ fn import_images(machine: &Machine, bundle: &Bundle) -> anyhow::Result<()> {
         let inside = Path::new("/opt/immuops").join(archive.path.strip_prefix(bundle.directory())?);
         let inside = inside.to_string_lossy();
         machine.run(
-            &["ctr", "--namespace=k8s.io", "images", "import", "--local", "--no-unpack", &inside],
+            &[
+                "ctr",
+                "--namespace=k8s.io",
+                "images",
+                "import",
+                "--local",
+                "--no-unpack",
+                &inside,
+            ],
             b"",
             IMPORT_DEADLINE,
         )?;
@@ -404,10 +471,12 @@ fn start_control_plane(
         if let Err(error) = TcpStream::connect_timeout(&address, Duration::from_secs(2)) {
             return Ok(Answer::NotYet(format!("{address}: {error}")));
         }
-        Ok(match kubectl.run(&["get", "--raw=/readyz"], b"", Duration::from_secs(10)) {
-            Ok(_) => Answer::Done(()),
-            Err(problem) => Answer::NotYet(problem.to_string()),
-        })
+        Ok(
+            match kubectl.run(&["get", "--raw=/readyz"], b"", Duration::from_secs(10)) {
+                Ok(_) => Answer::Done(()),
+                Err(problem) => Answer::NotYet(problem.to_string()),
+            },
+        )
     })?;
     Phase::ControllerManager.run(machine)?;
     Phase::Scheduler.run(machine)
@@ -416,10 +485,18 @@ fn start_control_plane(
 /// Ends kubelet; its supervisor starts it again with the new files. Pods do not notice.
 fn restart_kubelet(machine: &Machine) -> anyhow::Result<()> {
     let status = machine.status()?;
-    let kubelet =
-        status.and_then(|status| status.processes.into_iter().find(|one| one.name == "kubelet"));
+    let kubelet = status.and_then(|status| {
+        status
+            .processes
+            .into_iter()
+            .find(|one| one.name == "kubelet")
+    });
     if let Some(pid) = kubelet.and_then(|kubelet| kubelet.pid) {
-        machine.run(&["sh", "-c", &format!("kill {pid}")], b"", Duration::from_secs(10))?;
+        machine.run(
+            &["sh", "-c", &format!("kill {pid}")],
+            b"",
+            Duration::from_secs(10),
+        )?;
     }
     Ok(())
 }
@@ -436,13 +513,20 @@ fn wait_for_nodes(topology: &Topology, kubectl: &Kubectl) -> anyhow::Result<()> 
         let missing: Vec<_> = topology
             .nodes
             .iter()
-            .filter(|node| !listed.lines().any(|line| line == format!("{} True", node.name)))
+            .filter(|node| {
+                !listed
+                    .lines()
+                    .any(|line| line == format!("{} True", node.name))
+            })
             .map(|node| node.name.as_str())
             .collect();
         Ok(if missing.is_empty() {
             Answer::Done(())
         } else {
-            Answer::NotYet(format!("{} not Ready; see `bootstrap logs NODE kubelet`", missing.join(", ")))
+            Answer::NotYet(format!(
+                "{} not Ready; see `bootstrap logs NODE kubelet`",
+                missing.join(", ")
+            ))
         })
     })
 }
@@ -454,10 +538,14 @@ fn in_parallel<'a>(
 ) -> anyhow::Result<()> {
     thread::scope(|scope| {
         let work = &work;
-        let threads: Vec<_> =
-            members.iter().map(|member| scope.spawn(move || work(member))).collect();
+        let threads: Vec<_> = members
+            .iter()
+            .map(|member| scope.spawn(move || work(member)))
+            .collect();
         threads.into_iter().try_for_each(|thread| {
-            thread.join().unwrap_or_else(|_| Err(Problem::new("a thread panicked").into()))
+            thread
+                .join()
+                .unwrap_or_else(|_| Err(Problem::new("a thread panicked").into()))
         })
     })
 }
@@ -471,7 +559,10 @@ mod tests {
     fn name_servers_that_a_machine_can_use() {
         let cases = [
             ("nameserver 10.0.0.2\nsearch lan\n", "nameserver 10.0.0.2\n"),
-            ("nameserver 127.0.0.53\nnameserver 9.9.9.9\n", "nameserver 9.9.9.9\n"),
+            (
+                "nameserver 127.0.0.53\nnameserver 9.9.9.9\n",
+                "nameserver 9.9.9.9\n",
+            ),
             ("nameserver ::1\n", "nameserver 192.0.2.1\n"),
             ("", "nameserver 192.0.2.1\n"),
         ];
@@ -492,7 +583,10 @@ mod tests {
         };
         let existing = || {
             let topology = plan(2, "10.213.0.0/24");
-            Some(ClusterFile { topology, bundle: "/bundle".into() })
+            Some(ClusterFile {
+                topology,
+                bundle: "/bundle".into(),
+            })
         };
         let cases = [
             ("new", None, plan(2, "10.213.0.0/24"), true),

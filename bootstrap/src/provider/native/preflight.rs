@@ -34,9 +34,11 @@ const PROGRAMS: [(&str, &str); 8] = [
 /// All problems, each with what to do.
 pub fn check(state: &StateDirectory, topology: &Topology) -> anyhow::Result<cgroup::Host> {
     if !rustix::process::geteuid().is_root() {
-        return Err(Problem::new("the native provider needs root: it makes namespaces and mounts")
-            .hint("run it with sudo")
-            .into());
+        return Err(
+            Problem::new("the native provider needs root: it makes namespaces and mounts")
+                .hint("run it with sudo")
+                .into(),
+        );
     }
     let mut problems = Vec::new();
     problems.extend(missing_programs());
@@ -48,14 +50,26 @@ pub fn check(state: &StateDirectory, topology: &Topology) -> anyhow::Result<cgro
         let lan = topology.lan();
         if link_exists(&lan) && !Switch::new(topology, state.path()).exists() {
             problems.push(
-                Problem::new(format!("a link {lan} is on this host and belongs to something else"))
-                    .hint(format!("choose another --name, or remove it: `ip link del {lan}`")),
+                Problem::new(format!(
+                    "a link {lan} is on this host and belongs to something else"
+                ))
+                .hint(format!(
+                    "choose another --name, or remove it: `ip link del {lan}`"
+                )),
             );
         }
     }
-    if problems.iter().all(|problem| !problem.to_string().starts_with("no program `ip`")) {
+    if problems
+        .iter()
+        .all(|problem| !problem.to_string().starts_with("no program `ip`"))
+    {
         for clash in clash::with_this_host(&topology.ranges, &topology.lan())? {
-            let clash::Clash { what, range, host, link } = clash;
+            let clash::Clash {
+                what,
+                range,
+                host,
+                link,
+            } = clash;
             let flag = what.trim_end_matches('s').to_lowercase();
             problems.push(
                 Problem::new(format!(
@@ -86,10 +100,14 @@ fn missing_programs() -> impl Iterator<Item = Problem> {
     let exists = move |program: &str| {
         std::env::split_paths(&path).any(|directory| directory.join(program).is_file())
     };
-    PROGRAMS.into_iter().filter(move |(program, _)| !exists(program)).map(|(program, package)| {
-        Problem::new(format!("no program `{program}`"))
-            .hint(format!("install the Debian package {package}, or add /usr/sbin to PATH"))
-    })
+    PROGRAMS
+        .into_iter()
+        .filter(move |(program, _)| !exists(program))
+        .map(|(program, package)| {
+            Problem::new(format!("no program `{program}`")).hint(format!(
+                "install the Debian package {package}, or add /usr/sbin to PATH"
+            ))
+        })
 }
 
 /// Kernel features without which nothing would start, each asked for without changing anything.
@@ -116,14 +134,21 @@ fn kernel() -> anyhow::Result<Vec<Problem>> {
 
 /// Whether the kernel can load a module when it is first asked for.
 fn module_exists(name: &str) -> bool {
-    let Ok(release) = fs::read_to_string("/proc/sys/kernel/osrelease") else { return false };
-    let list = Path::new("/lib/modules").join(release.trim()).join("modules.dep");
+    let Ok(release) = fs::read_to_string("/proc/sys/kernel/osrelease") else {
+        return false;
+    };
+    let list = Path::new("/lib/modules")
+        .join(release.trim())
+        .join("modules.dep");
     fs::read_to_string(list).is_ok_and(|text| text.contains(&format!("/{name}.ko")))
 }
 
 fn memory(meminfo: &str) -> Option<Problem> {
     let available = meminfo.lines().find_map(|line| {
-        let kibibytes = line.strip_prefix("MemAvailable:")?.trim().strip_suffix("kB")?;
+        let kibibytes = line
+            .strip_prefix("MemAvailable:")?
+            .trim()
+            .strip_suffix("kB")?;
         kibibytes.trim().parse::<u64>().ok()
     })?;
     let available = available << 10;
