@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use fs_err as fs;
 use tar::Builder;
@@ -173,16 +173,11 @@ pub(super) fn filter(
     let mut out = Builder::new(layer);
     for entry in tar::Archive::new(tree).entries()? {
         let mut entry = entry?;
-        let path: PathBuf = entry
-            .path()?
-            .components()
-            .filter(|part| matches!(part, std::path::Component::Normal(_)))
-            .collect();
+        let path = plain(&entry.path()?);
         if let Ok(name) = path.strip_prefix(DOWNLOADED) {
             packages.extend(name.to_str().and_then(package));
         }
-        let left_out = recipe.without.iter().any(|prefix| path.starts_with(prefix));
-        if path.as_os_str().is_empty() || left_out {
+        if path.as_os_str().is_empty() || left_out(recipe, &path) {
             continue;
         }
         let mut header = tar_header(entry.header().mode()?, Owner::default());
@@ -190,9 +185,17 @@ pub(super) fn filter(
         if kind.is_dir() {
             header.set_entry_type(kind);
             out.append_data(&mut header, path.join(""), std::io::empty())?;
-        } else if kind.is_symlink() || kind.is_hard_link() {
+        } else if kind.is_symlink() {
             header.set_entry_type(kind);
             let target = entry.link_name()?.unwrap_or_default().into_owned();
+            out.append_link(&mut header, path, target)?;
+        } else if kind.is_hard_link() {
+            header.set_entry_type(kind);
+            let target = plain(&entry.link_name()?.unwrap_or_default());
+            if left_out(recipe, &target) {
+                let text = format!("{} is a link to what is left out", path.display());
+                return Err(std::io::Error::other(text));
+            }
             out.append_link(&mut header, path, target)?;
         } else if kind.is_file() && path.starts_with(AUTHORITIES) {
             let mut pem = Vec::new();
@@ -212,6 +215,23 @@ pub(super) fn filter(
         packages,
         authorities: authorities.into_values().flatten().collect(),
     })
+}
+
+/// A path of the tree without the `./` in front.
+fn plain(path: &Path) -> PathBuf {
+    path.components()
+        .filter(|part| matches!(part, Component::Normal(_)))
+        .collect()
+}
+
+fn left_out(recipe: &Debian, path: &Path) -> bool {
+    recipe
+        .without
+        .iter()
+        .any(|pattern| match pattern.strip_suffix('*') {
+            Some(start) => path.to_string_lossy().starts_with(start),
+            None => path.starts_with(pattern),
+        })
 }
 
 /// `git=1:2.39.5-0+deb12u2` from `git_1%3a2.39.5-0+deb12u2_amd64.deb`.

@@ -97,7 +97,7 @@ pub(super) struct Cargo {
 #[derive(Debug)]
 pub(super) struct Debian {
     pub(super) packages: &'static [&'static str],
-    /// Path prefixes that are left out.
+    /// What is left out: paths with everything below, or with a star all that begin like this.
     pub(super) without: &'static [&'static str],
     /// The image layer they become.
     pub(super) layer: &'static str,
@@ -307,12 +307,12 @@ pub(super) const PARTS: &[Part] = &[
                 "usr/share/pixmaps",
                 "usr/share/polkit-1",
                 // git needs Perl for mail and Subversion only.
-                "usr/bin/perl",
+                "usr/bin/perl*",
                 "usr/lib/x86_64-linux-gnu/perl",
                 "usr/lib/x86_64-linux-gnu/perl-base",
                 "usr/lib/aarch64-linux-gnu/perl",
                 "usr/lib/aarch64-linux-gnu/perl-base",
-                "usr/share/perl",
+                "usr/share/perl*",
                 // Nothing is installed or scheduled in a container.
                 "etc/apt",
                 "etc/cron.daily",

@@ -56,14 +56,40 @@ fn packages_are_read_from_the_names_of_downloads() {
     assert_eq!(package("lock"), None);
 }
 
+const RECIPE: Debian = Debian {
+    packages: &["git"],
+    without: &["dev", "usr/bin/perl*", "usr/share/doc", "var"],
+    layer: "l",
+    authorities: "a",
+};
+
+#[test]
+fn a_link_to_what_is_left_out_is_an_error() {
+    let tree = |target: &str| {
+        let mut tree = Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(EntryType::Link);
+        header.set_mode(0o755);
+        header.set_size(0);
+        tree.append_link(&mut header, "./usr/bin/link", target)
+            .unwrap();
+        tree.into_inner().unwrap()
+    };
+    filter(&RECIPE, tree("./usr/bin/git").as_slice(), std::io::sink()).unwrap();
+    let error = filter(
+        &RECIPE,
+        tree("./usr/bin/perl5.36").as_slice(),
+        std::io::sink(),
+    )
+    .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "usr/bin/link is a link to what is left out"
+    );
+}
+
 #[test]
 fn a_tree_becomes_a_layer_without_times_devices_and_manuals() {
-    let recipe = Debian {
-        packages: &["git"],
-        without: &["dev", "usr/share/doc", "var"],
-        layer: "l",
-        authorities: "a",
-    };
     let mut tree = Builder::new(Vec::new());
     let mut add = |kind: EntryType, path: &str, content: &str| {
         let mut header = tar::Header::new_gnu();
@@ -78,6 +104,7 @@ fn a_tree_becomes_a_layer_without_times_devices_and_manuals() {
     add(EntryType::Directory, "./", "");
     add(EntryType::Char, "./dev/null", "");
     add(EntryType::Regular, "./usr/bin/git", "elf");
+    add(EntryType::Regular, "./usr/bin/perl5.36", "elf");
     add(
         EntryType::Regular,
         "./usr/share/ca-certificates/mozilla/B.crt",
@@ -97,7 +124,7 @@ fn a_tree_becomes_a_layer_without_times_devices_and_manuals() {
     let tree = tree.into_inner().unwrap();
 
     let mut layer = Vec::new();
-    let filtered = filter(&recipe, tree.as_slice(), &mut layer).unwrap();
+    let filtered = filter(&RECIPE, tree.as_slice(), &mut layer).unwrap();
     assert_eq!(filtered.packages, ["git=1"]);
     assert_eq!(filtered.authorities, b"A\nB\n");
     let mut archive = tar::Archive::new(layer.as_slice());
