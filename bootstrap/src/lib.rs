@@ -9,6 +9,7 @@ pub mod cluster;
 pub mod command;
 mod digest;
 pub mod image;
+pub mod install;
 pub mod kubeadm;
 pub mod machine;
 pub mod network;
