@@ -5,6 +5,7 @@
 //! it out. The same package judges what happened afterwards: [`health`] of an object, [`drift`] from what was applied, and
 //! whether a correction has become a [`fight`]. It knows no clock, no network and no file: time is an argument.
 
+pub mod check;
 pub mod drift;
 pub mod fight;
 pub mod health;
