@@ -13,6 +13,7 @@ pub mod check;
 pub mod drift;
 pub mod fight;
 pub mod health;
+pub mod immutable;
 pub mod inventory;
 pub mod live;
 pub mod object;
