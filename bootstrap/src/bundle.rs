@@ -5,16 +5,36 @@
 //! holds a `Bundle` holds files that are what their recipe made. Nothing here needs root; once a
 //! bundle is built, nothing needs the network.
 
+mod build;
 mod cache;
+mod command;
+mod debian;
+mod go_module;
+mod images;
+mod make;
 mod manifest;
+pub mod prerequisites;
+mod recipe;
+mod tree;
 
 use std::path::{Path, PathBuf};
 
 pub use cache::Cache;
 pub use manifest::{FileEntry, ImageEntry, Manifest, Source};
 
+use tree::SourceTree;
+
 use crate::problem::Problem;
 use crate::reporter::Reporter;
+
+/// The top of the checkout that is used: the one around the current directory, else around this
+/// program.
+///
+/// # Errors
+/// When neither lies in a checkout.
+pub fn source_root() -> Result<PathBuf, Problem> {
+    Ok(SourceTree::locate()?.root().to_owned())
+}
 
 /// A complete and verified bundle in the cache.
 #[derive(Clone, Debug)]
@@ -33,19 +53,34 @@ pub struct ImageArchive {
 }
 
 impl Bundle {
+    /// The bundle of the source tree around the current directory, or around this program: built
+    /// as far as it is missing or damaged, verified. Without a source tree, the bundle that was
+    /// built last.
+    ///
+    /// # Errors
+    /// When a prerequisite is missing (all of them at once, before anything is built) or a part
+    /// does not build.
+    pub fn ensure(cache: &Cache, reporter: &dyn Reporter) -> anyhow::Result<Self> {
+        let Ok(tree) = SourceTree::locate() else {
+            return Self::open(cache, reporter);
+        };
+        let directory = build::ensure(cache, &tree, reporter)?;
+        let manifest = Manifest::read(&directory)?;
+        Ok(Self {
+            directory,
+            manifest,
+        })
+    }
+
     /// The bundle that was built last, verified.
     ///
     /// # Errors
     /// When there is none, or a file of it is missing or differs from the manifest.
     pub fn open(cache: &Cache, reporter: &dyn Reporter) -> anyhow::Result<Self> {
-        Self::open_directory(&cache.current_bundle()?, reporter)
-    }
-
-    fn open_directory(directory: &Path, reporter: &dyn Reporter) -> anyhow::Result<Self> {
-        let manifest = Manifest::read(directory)?;
-        manifest.verify(directory, reporter)?;
+        let directory = cache.current_bundle()?;
+        let manifest = build::verify(&directory, reporter)?;
         Ok(Self {
-            directory: directory.to_owned(),
+            directory,
             manifest,
         })
     }

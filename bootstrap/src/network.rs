@@ -13,6 +13,7 @@
 //! kernel removes their cable when they end.
 
 pub mod clash;
+pub mod forward;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

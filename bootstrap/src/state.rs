@@ -131,6 +131,33 @@ impl StateDirectory {
         write_atomically(&self.0.join("cluster.json"), &text, 0o600)
     }
 
+    /// The loopback port of the built-in forge, or `None` where there is none.
+    ///
+    /// # Errors
+    /// When the file cannot be read or has no port in it.
+    pub fn forge_port(&self) -> anyhow::Result<Option<u16>> {
+        let path = self.0.join("forge-port");
+        match fs::read_to_string(&path) {
+            Ok(text) => Ok(Some(text.trim().parse().or_problem(|| {
+                Problem::new(format!("{} has no port number in it", path.display()))
+            })?)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Records the loopback port of the built-in forge.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_forge_port(&self, port: u16) -> anyhow::Result<()> {
+        write_atomically(
+            &self.0.join("forge-port"),
+            format!("{port}\n").as_bytes(),
+            0o600,
+        )
+    }
+
     /// Removes the directory with everything in it.
     ///
     /// # Errors

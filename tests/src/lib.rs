@@ -1,1 +1,8 @@
-//! Placeholder until the first module lands.
+//! What the end-to-end tests and benchmarks share: the real parts, started and asked.
+
+pub mod bundle;
+pub mod cluster;
+pub mod immuclient;
+pub mod process;
+pub mod wait;
+pub mod working_copy;

@@ -1,7 +1,6 @@
 //! What a bundle holds, and the check that it really holds it.
 
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -9,16 +8,12 @@ use std::thread;
 
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
+use crate::digest;
 use crate::problem::{OrProblem, Problem, Problems};
-use crate::reporter::{Reporter, Step};
 
 /// The manifest's name in a bundle.
 const FILE_NAME: &str = "manifest.json";
-
-/// Bytes read at once while hashing.
-const CHUNK: usize = 1 << 20;
 
 /// The content of `manifest.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -128,7 +123,6 @@ impl Manifest {
     }
 
     /// Writes it into `directory`.
-    #[cfg(test)]
     pub(super) fn write(&self, directory: &Path) -> anyhow::Result<()> {
         let mut text = serde_json::to_vec_pretty(self)?;
         text.push(b'\n');
@@ -140,8 +134,7 @@ impl Manifest {
     ///
     /// # Errors
     /// All files that are missing, damaged or replaced, each by name.
-    pub(super) fn verify(&self, directory: &Path, reporter: &dyn Reporter) -> anyhow::Result<()> {
-        let step = Step::start(reporter, "verify bundle");
+    pub(super) fn verify(&self, directory: &Path) -> Result<(), Problems> {
         let threads = thread::available_parallelism().map_or(1, usize::from);
         let queue = Mutex::new(self.files.iter());
         let mut found: Vec<(usize, Problem)> = Vec::new();
@@ -170,14 +163,12 @@ impl Manifest {
         found.sort_by_key(|(place, _)| *place);
         let problems = found.into_iter().map(|(_, problem)| problem).collect();
         Problems::check(problems, |n| {
+            let all = self.files.len();
             format!(
-                "{n} of {} files of bundle {} are not what was built",
-                self.files.len(),
+                "{n} of {all} files in {} are not what was built",
                 directory.display()
             )
-        })?;
-        step.finish(&format!("{} files", self.files.len()));
-        Ok(())
+        })
     }
 
     /// Whether `path` is a file of the bundle or an alias of one.
@@ -211,7 +202,7 @@ impl FileEntry {
     fn verify(&self, directory: &Path) -> Result<(), Problem> {
         let path = directory.join(&self.path);
         let hint = "run `bootstrap bundle build`, which builds again what is damaged";
-        let actual = sha256(&path)
+        let actual = digest::of_file(&path)
             .or_problem(|| Problem::new(format!("cannot check {}", path.display())).hint(hint))?;
         if actual.hex != self.sha256 {
             return Err(Problem::new(format!(
@@ -236,43 +227,6 @@ impl FileEntry {
         }
         Ok(())
     }
-}
-
-/// A file's hash and length.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct FileSum {
-    /// Lower-case hexadecimal.
-    pub(crate) hex: String,
-    /// Bytes.
-    pub(crate) size: u64,
-}
-
-/// Hashes a file.
-pub(crate) fn sha256(path: &Path) -> std::io::Result<FileSum> {
-    let mut file = fs::File::open(path)?;
-    let mut hasher = Sha256::new();
-    let mut chunk = vec![0; CHUNK];
-    let mut size = 0;
-    loop {
-        let read = file.read(&mut chunk)?;
-        let Some(bytes) = chunk.get(..read).filter(|bytes| !bytes.is_empty()) else {
-            break;
-        };
-        hasher.update(bytes);
-        size += read as u64;
-    }
-    Ok(FileSum {
-        hex: hex(&hasher.finalize()),
-        size,
-    })
-}
-
-/// Lower-case hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
-    digits
-        .filter_map(|digit| char::from_digit(digit.into(), 16))
-        .collect()
 }
 
 #[cfg(test)]

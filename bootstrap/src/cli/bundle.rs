@@ -20,6 +20,8 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Action {
+    /// Builds what is missing or damaged, and verifies all of it; prints where it is
+    Build,
     /// Hashes every file of the current bundle and compares it with the manifest
     Verify,
     /// Shows the files and images of the current bundle
@@ -38,6 +40,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         .map_or_else(Cache::locate, |path| Ok(Cache::at(path)))?;
     let reporter = reporter::for_stderr();
     match args.action {
+        Action::Build => {
+            let bundle = Bundle::ensure(&cache, &*reporter)?;
+            output::text(&format!("{}\n", bundle.directory().display()))
+        }
         Action::Verify => {
             let bundle = Bundle::open(&cache, &*reporter)?;
             output::text(&format!("{}\n", bundle.directory().display()))

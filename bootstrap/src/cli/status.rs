@@ -1,5 +1,6 @@
 //! `bootstrap status`: what runs of a cluster.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use serde::Serialize;
 use super::output::{self, Format};
 use super::target::Target;
 use crate::cluster::Cluster;
+use crate::install::{self, SyncState, SyncStatus};
 use crate::machine::Machine;
 use crate::machine::process::{Report, ReportedState};
 use crate::topology::{NodeName, Role};
@@ -29,6 +31,10 @@ struct ClusterStatus {
     /// Whether the API server says that it is ready; else what it says.
     api: Result<(), String>,
     nodes: Vec<NodeStatus>,
+    /// What the agent says of each part; empty while the API server does not answer.
+    syncs: Vec<SyncStatus>,
+    /// Where things answer on this host, by name.
+    urls: BTreeMap<&'static str, String>,
 }
 
 /// What is shown of a node.
@@ -75,10 +81,19 @@ fn read(cluster: &Cluster) -> anyhow::Result<ClusterStatus> {
         Duration::from_secs(10),
     );
     let api = asked.map(drop).map_err(|problem| problem.to_string());
+    // A cluster whose installation was interrupted has no Syncs yet; that is for `up` to mend.
+    let syncs = match &api {
+        Ok(()) => install::status(&cluster.kubectl).unwrap_or_default(),
+        Err(_) => Vec::new(),
+    };
+    let forge = cluster.state.forge_port()?;
+    let urls = forge.map(|port| ("git", format!("http://127.0.0.1:{port}")));
     Ok(ClusterStatus {
         cluster: cluster.name.to_string(),
         api,
         nodes,
+        syncs,
+        urls: urls.into_iter().collect(),
     })
 }
 
@@ -87,6 +102,8 @@ fn table(status: &ClusterStatus) -> String {
         cluster,
         api,
         nodes,
+        syncs,
+        urls,
     } = status;
     let api = match api {
         Ok(()) => "ready".to_owned(),
@@ -112,7 +129,25 @@ fn table(status: &ClusterStatus) -> String {
         lines.push(format!("{name}  {address}  {role}, {machine}"));
         lines.extend(processes.iter().map(process_line));
     }
+    lines.extend(syncs.iter().map(sync_line));
+    lines.extend(urls.iter().map(|(name, url)| format!("{name}  {url}")));
     lines.join("\n") + "\n"
+}
+
+fn sync_line(sync: &SyncStatus) -> String {
+    let SyncStatus {
+        name,
+        state,
+        revision,
+    } = sync;
+    let revision = revision.as_deref().unwrap_or("nothing applied yet");
+    let state = match state {
+        SyncState::Ready => "healthy".to_owned(),
+        SyncState::Suspended => "suspended".to_owned(),
+        SyncState::Waiting { message } => format!("waiting: {message}"),
+        SyncState::Failed { message } => format!("failed: {message}"),
+    };
+    format!("Sync {name:<16} {revision}  {state}")
 }
 
 fn process_line(process: &Report) -> String {
@@ -169,6 +204,14 @@ mod tests {
                     processes: vec![],
                 },
             ],
+            syncs: vec![SyncStatus {
+                name: "immudb-replica".into(),
+                state: SyncState::Waiting {
+                    message: "immudb-primary is not ready".into(),
+                },
+                revision: None,
+            }],
+            urls: BTreeMap::from([("git", "http://127.0.0.1:30300".into())]),
         };
         insta::assert_snapshot!(table(&status), @r"
         cluster immuops, API server not ready: connection refused
@@ -176,6 +219,8 @@ mod tests {
           containerd   running
           kubelet      restarting 3 restarts, last end: signal 9
         n2  10.213.0.12  worker, does not run
+        Sync immudb-replica   nothing applied yet  waiting: immudb-primary is not ready
+        git  http://127.0.0.1:30300
         ");
     }
 }

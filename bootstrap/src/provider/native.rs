@@ -22,7 +22,7 @@ use crate::kubeadm::{self, KubeletNeeds, Phase, addons};
 use crate::machine::spec::{Process, Spec};
 use crate::machine::supervise::LOGS;
 use crate::machine::{Ending, Machine, cgroup};
-use crate::network::Switch;
+use crate::network::{Switch, forward};
 use crate::pki::Pki;
 use crate::poll::{self, Answer};
 use crate::problem::Problem;
@@ -183,6 +183,7 @@ pub fn down(state: &StateDirectory, reporter: &dyn Reporter) -> anyhow::Result<(
         machine.remove_cluster_cgroups()?;
     }
     if let Some(file) = file {
+        forward::remove(&file.topology.cluster)?;
         Switch::new(&file.topology, state.path()).remove()?;
     }
     state.remove()
