@@ -116,7 +116,8 @@ impl Cluster {
         }
     }
 
-    /// Reads the metadata of one object. `None` if the server has no such object or kind.
+    /// Reads the metadata of one object. `None` if the server has no such object, or surely no such
+    /// kind.
     pub(crate) async fn metadata(
         &self,
         id: &ObjectId,
@@ -124,13 +125,32 @@ impl Cluster {
     ) -> Result<Option<ObjectMeta>, Problem> {
         let kind = match self.kinds.resolve(&id.group, version, &id.kind).await {
             Ok(kind) => kind,
-            Err(Problem::NoSuchKind { .. }) => return Ok(None),
+            Err(Problem::NoSuchKind { .. }) if self.kinds.surely_missing(&id.group, version) => {
+                return Ok(None);
+            }
             Err(problem) => return Err(problem),
         };
         let api = self.objects(&kind, id.namespace.as_deref());
         let secrecy = Secrecy::of(&id.group, &id.kind);
         let answer = read(secrecy, api.get_metadata_opt(&id.name)).await?;
         Ok(answer.map(|object| object.metadata))
+    }
+
+    /// Replaces the record of who manages which field, if the object is still the one that was read.
+    pub(crate) async fn set_managers(
+        &self,
+        desired: &Desired,
+        patch: &serde_json::Value,
+    ) -> Result<(), Problem> {
+        let id = desired.id();
+        let kind = self.kinds.resolve(&id.group, desired.version(), &id.kind).await?;
+        let api = self.objects(&kind, id.namespace.as_deref());
+        let params = PatchParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        let call = api.patch_metadata(&id.name, &params, &Patch::Merge(patch));
+        self.write(Secrecy::of(&id.group, &id.kind), call).await.map(drop)
     }
 
     /// Reads one whole object. `None` if the server has no such object or kind.

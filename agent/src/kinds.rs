@@ -3,13 +3,14 @@
 //! A kind that is not found is an error for the one who asked, never a reason to think that its
 //! objects are gone: discovery may fail in part while an extension API server is down.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use kube::Client;
 use kube::core::ApiResource;
 use kube::discovery::{Discovery, Scope};
+use plan::health::StatusSubresource;
 use tokio::time::Instant;
 
 use crate::cluster::read;
@@ -24,6 +25,7 @@ pub(crate) struct Kind {
     /// Path of its collection.
     pub(crate) resource: ApiResource,
     scope: Scope,
+    status: StatusSubresource,
 }
 
 impl Kind {
@@ -31,13 +33,20 @@ impl Kind {
     pub(crate) const fn namespaced(&self) -> bool {
         matches!(self.scope, Scope::Namespaced)
     }
+
+    /// Whether somebody is to write a status to its objects.
+    pub(crate) const fn status(&self) -> StatusSubresource {
+        self.status
+    }
 }
 
-type Table = BTreeMap<(String, String, String), Kind>;
+/// Kinds by group, version and kind.
+pub(crate) type Table = BTreeMap<(String, String, String), Kind>;
 
 #[derive(Default)]
 struct Known {
     table: Arc<Table>,
+    groups: BTreeSet<String>,
     asked: Option<Instant>,
 }
 
@@ -81,22 +90,36 @@ impl Kinds {
     /// Asks the server for everything it serves; two requests.
     pub(crate) async fn refresh(&self) -> Result<(), Problem> {
         let found = read(Secrecy::Open, Discovery::new(self.client.clone()).run_aggregated()).await?;
+        let groups = found.groups().map(|group| group.name().to_owned()).collect();
         let mut table = Table::new();
         for group in found.groups() {
             for version in group.versions() {
                 for (resource, capabilities) in group.versioned_resources(version) {
                     let key =
                         (group.name().to_owned(), version.to_owned(), resource.kind.clone());
-                    table.insert(key, Kind { resource, scope: capabilities.scope });
+                    let status = |plural: &str| plural == "status" || plural.ends_with("/status");
+                    let has = capabilities.subresources.iter().any(|(sub, _)| status(&sub.plural));
+                    let status =
+                        if has { StatusSubresource::Present } else { StatusSubresource::Absent };
+                    table.insert(key, Kind { resource, scope: capabilities.scope, status });
                 }
             }
         }
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        *known = Known { table: Arc::new(table), asked: Some(Instant::now()) };
+        *known = Known { table: Arc::new(table), groups, asked: Some(Instant::now()) };
         Ok(())
     }
 
-    fn table(&self) -> Arc<Table> {
+    /// Whether a kind that is not known does not exist, rather than being hidden by an extension API
+    /// server that does not answer: its group is gone, or shows other kinds of the same version.
+    pub(crate) fn surely_missing(&self, group: &str, version: &str) -> bool {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        !known.groups.contains(group)
+            || known.table.keys().any(|(other, at, _)| other == group && at == version)
+    }
+
+    /// Everything that is known now.
+    pub(crate) fn table(&self) -> Arc<Table> {
         Arc::clone(&self.known.lock().unwrap_or_else(PoisonError::into_inner).table)
     }
 

@@ -60,6 +60,11 @@ impl Mailbox {
         }
     }
 
+    /// Waits for the next message, without taking it. May return for one that was taken already.
+    pub(crate) async fn heard(&self) {
+        self.bell.notified().await;
+    }
+
     /// Takes all news.
     pub(crate) fn take(&self) -> News {
         std::mem::take(&mut *self.news.lock().unwrap_or_else(PoisonError::into_inner))

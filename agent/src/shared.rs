@@ -69,6 +69,12 @@ impl Readers {
         self.table.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), reader);
     }
 
+    /// The source that a Sync reads, once that is known.
+    pub(crate) fn source(&self, name: &SyncName) -> Option<SourceKey> {
+        let table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        table.get(name).map(|reader| reader.key.clone())
+    }
+
     /// Forgets a Sync.
     pub(crate) fn remove(&self, name: &SyncName) {
         self.table.lock().unwrap_or_else(PoisonError::into_inner).remove(name);

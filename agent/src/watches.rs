@@ -162,6 +162,16 @@ impl Watches {
         })
     }
 
+    /// Puts the answer to a write of our own into the table, ahead of its watch event.
+    pub(crate) fn learn(&self, id: &ObjectId, meta: LiveMeta) {
+        self.locked(|state| {
+            let newer = state.live.get(id).is_none_or(|known| !outdated(&meta, known));
+            if newer {
+                state.live.insert(id.clone(), meta);
+            }
+        });
+    }
+
     /// Number of watches that run.
     pub(crate) fn count(&self) -> usize {
         self.locked(|state| state.watches.len())
@@ -241,6 +251,11 @@ impl Watches {
     /// Stores what is now known about an object and tells the Sync that claims it.
     fn change(&self, id: &ObjectId, now: Option<LiveMeta>) {
         self.locked(|state| {
+            if let (Some(now), Some(known)) = (&now, state.live.get(id))
+                && outdated(now, known)
+            {
+                return;
+            }
             let same = match (&now, state.live.get(id)) {
                 (Some(now), Some(before)) => now.resource_version == before.resource_version,
                 (None, None) => true,
@@ -265,6 +280,14 @@ impl Watches {
             self.change(&id, None);
         }
     }
+}
+
+/// Whether `one` was seen before `other`. Resource versions of one life of an object are numbers that
+/// grow (promised since Kubernetes 1.35); what does not look like one is never outdated.
+fn outdated(one: &LiveMeta, other: &LiveMeta) -> bool {
+    let number = |meta: &LiveMeta| meta.resource_version.parse::<u64>().ok();
+    one.uid == other.uid
+        && number(one).zip(number(other)).is_some_and(|(one, other)| one < other)
 }
 
 fn identify(

@@ -1,151 +1,236 @@
-//! A commit's files, read straight from the object store.
-//!
-//! Symbolic links are followed inside the tree only, a bounded number of times; a link that leaves
-//! the tree, and a submodule, do not exist for the reader.
+//! A commit's files, read straight from the object store: what the renderer sees of a repository.
 
-use std::collections::VecDeque;
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use git2::{ObjectType, Oid, Repository, Tree};
+use git2::{ObjectType, Oid, Repository};
+use kustomize::{Entry, Tree, TreeError};
 
 use super::mirror::Mirror;
 use super::revision::CommitId;
 
-/// Largest file that is read.
-const FILE_LIMIT: usize = 16 << 20;
-/// Most links that are followed on the way to one file.
-const LINK_LIMIT: usize = 32;
-/// Mode of a symbolic link in a tree.
+/// Mode of a symbolic link in a git tree.
 const LINK_MODE: i32 = 0o120_000;
+/// Longest target of a symbolic link, as on Linux.
+const TARGET_LIMIT: usize = 4096;
 
-/// Reading a tree failed.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum TreeError {
-    /// libgit2 could not read an object.
-    #[error("cannot read `{path}` from commit {commit}")]
-    Git { path: String, commit: CommitId, source: git2::Error },
-    /// The path leaves the repository.
-    #[error("`{path}` leaves the repository")]
-    Outside { path: String },
-    /// Too many links.
-    #[error("`{path}` leads through more than {LINK_LIMIT} symbolic links")]
-    Links { path: String },
-    /// The file is too large.
-    #[error("`{path}` is larger than {} MiB", FILE_LIMIT >> 20)]
-    TooLarge { path: String },
-}
-
-/// What a path is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Node {
-    /// A file, with its blob.
-    File(Oid),
-    /// A directory, with its tree.
-    Directory(Oid),
-}
-
-/// The files of one commit.
+/// The files of one commit. A submodule does not exist for the reader.
 pub(crate) struct CommitTree {
-    repository: Repository,
+    repository: Mutex<Repository>,
     root: Oid,
     commit: CommitId,
 }
 
-impl std::fmt::Debug for CommitTree {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for CommitTree {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "CommitTree({})", self.commit)
     }
 }
 
 impl CommitTree {
     /// Opens the tree of a commit.
-    pub(crate) fn open(mirror: &Mirror, commit: CommitId) -> Result<Self, TreeError> {
-        let git = |source| TreeError::Git { path: String::new(), commit, source };
-        let repository = mirror.repository().map_err(git)?;
-        let root = repository.find_commit(commit.oid()).map_err(git)?.tree_id();
-        Ok(Self { repository, root, commit })
+    pub(crate) fn open(mirror: &Mirror, commit: CommitId) -> Result<Self, git2::Error> {
+        let repository = mirror.repository()?;
+        let root = repository.find_commit(commit.oid())?.tree_id();
+        Ok(Self { repository: Mutex::new(repository), root, commit })
     }
 
-    /// Finds what is at `path`, following links inside the tree. `None` if there is nothing.
-    pub(crate) fn node(&self, path: &str) -> Result<Option<Node>, TreeError> {
-        let mut waiting: VecDeque<String> = segments(path);
-        let mut walked: Vec<(String, Oid)> = Vec::new();
-        let mut links = 0;
-        let mut here = Node::Directory(self.root);
-        while let Some(segment) = waiting.pop_front() {
-            if segment == ".." {
-                if walked.pop().is_none() {
-                    return Err(TreeError::Outside { path: path.to_owned() });
+    /// Paths of all YAML files below a folder, sorted; folders that have a kustomization of their own
+    /// count as one path.
+    pub(crate) fn manifests(&self, folder: &str) -> Result<Vec<String>, TreeError> {
+        let mut found = Vec::new();
+        let mut waiting = vec![String::new()];
+        while let Some(below) = waiting.pop() {
+            for (name, kind) in self.list(&join(folder, &below))? {
+                let path = join(&below, &name);
+                if kind == ObjectType::Tree {
+                    if self.is_kustomization(&join(folder, &path))? {
+                        found.push(path);
+                    } else {
+                        waiting.push(path);
+                    }
+                } else if is_yaml(&name) {
+                    found.push(path);
                 }
-                here = Node::Directory(walked.last().map_or(self.root, |(_, oid)| *oid));
-                continue;
             }
-            let Node::Directory(directory) = here else { return Ok(None) };
-            let tree = self.tree(directory, path)?;
-            let Some(entry) = tree.get_name(&segment) else { return Ok(None) };
-            match entry.kind() {
-                Some(ObjectType::Tree) => {
-                    walked.push((segment, entry.id()));
-                    here = Node::Directory(entry.id());
-                }
-                Some(ObjectType::Blob) if entry.filemode() == LINK_MODE => {
-                    links += 1;
-                    if links > LINK_LIMIT {
-                        return Err(TreeError::Links { path: path.to_owned() });
-                    }
-                    let target = self.blob(entry.id(), path)?;
-                    let target = String::from_utf8_lossy(&target).into_owned();
-                    if target.starts_with('/') {
-                        return Err(TreeError::Outside { path: path.to_owned() });
-                    }
-                    for part in segments(&target).into_iter().rev() {
-                        waiting.push_front(part);
-                    }
-                    here = Node::Directory(directory);
-                }
-                Some(ObjectType::Blob) => here = Node::File(entry.id()),
-                _ => return Ok(None),
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    /// Whether a folder has one of the files that make it a kustomization.
+    pub(crate) fn is_kustomization(&self, folder: &str) -> Result<bool, TreeError> {
+        for name in KUSTOMIZATION_FILES {
+            if self.entry(&join(folder, name))?.is_some() {
+                return Ok(true);
             }
+        }
+        Ok(false)
+    }
+
+    fn list(&self, folder: &str) -> Result<Vec<(String, ObjectType)>, TreeError> {
+        let repository = self.repository();
+        let Some((oid, ObjectType::Tree, _)) = self.find(&repository, folder)? else {
+            return Ok(Vec::new());
+        };
+        let tree = repository.find_tree(oid).map_err(|error| self.unreadable(folder, &error))?;
+        let entries = tree.iter().filter_map(|entry| {
+            let kind = entry.kind()?;
+            let plain = kind == ObjectType::Tree
+                || (kind == ObjectType::Blob && entry.filemode() != LINK_MODE);
+            plain.then(|| Some((entry.name().ok()?.to_owned(), kind)))?
+        });
+        Ok(entries.collect())
+    }
+
+    fn find(
+        &self,
+        repository: &Repository,
+        path: &str,
+    ) -> Result<Option<(Oid, ObjectType, i32)>, TreeError> {
+        let mut here = (self.root, ObjectType::Tree, 0);
+        for segment in path.split('/').filter(|segment| !segment.is_empty()) {
+            if here.1 != ObjectType::Tree {
+                return Ok(None);
+            }
+            let tree = repository.find_tree(here.0).map_err(|error| self.unreadable(path, &error))?;
+            let Some(entry) = tree.get_name(segment) else { return Ok(None) };
+            let Some(kind @ (ObjectType::Tree | ObjectType::Blob)) = entry.kind() else {
+                return Ok(None);
+            };
+            here = (entry.id(), kind, entry.filemode());
         }
         Ok(Some(here))
     }
 
-    /// The contents of the file at `path`. `None` if there is no file.
-    pub(crate) fn file(&self, path: &str) -> Result<Option<Vec<u8>>, TreeError> {
-        match self.node(path)? {
-            Some(Node::File(oid)) => self.blob(oid, path).map(Some),
-            Some(Node::Directory(_)) | None => Ok(None),
-        }
+    fn repository(&self) -> MutexGuard<'_, Repository> {
+        self.repository.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The names in the directory at `path`, sorted as git sorts them. `None` if there is none.
-    pub(crate) fn directory(&self, path: &str) -> Result<Option<Vec<String>>, TreeError> {
-        let Some(Node::Directory(oid)) = self.node(path)? else { return Ok(None) };
-        let tree = self.tree(oid, path)?;
-        Ok(Some(tree.iter().filter_map(|entry| entry.name().ok().map(str::to_owned)).collect()))
-    }
-
-    /// The id of everything in the repository: equal ids mean equal files.
-    pub(crate) const fn root(&self) -> Oid {
-        self.root
-    }
-
-    fn tree(&self, oid: Oid, path: &str) -> Result<Tree<'_>, TreeError> {
-        self.repository.find_tree(oid).map_err(|source| self.unreadable(path, source))
-    }
-
-    fn blob(&self, oid: Oid, path: &str) -> Result<Vec<u8>, TreeError> {
-        let blob = self.repository.find_blob(oid).map_err(|source| self.unreadable(path, source))?;
-        if blob.size() > FILE_LIMIT {
-            return Err(TreeError::TooLarge { path: path.to_owned() });
-        }
-        Ok(blob.content().to_vec())
-    }
-
-    fn unreadable(&self, path: &str, source: git2::Error) -> TreeError {
-        TreeError::Git { path: path.to_owned(), commit: self.commit, source }
+    fn unreadable(&self, path: &str, error: &git2::Error) -> TreeError {
+        let commit = self.commit;
+        TreeError::new(format!("cannot read {path} of commit {commit}: {}", error.message()))
     }
 }
 
-fn segments(path: &str) -> VecDeque<String> {
-    path.split('/').filter(|part| !part.is_empty() && *part != ".").map(str::to_owned).collect()
+/// Names under which kustomize looks for its file.
+const KUSTOMIZATION_FILES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
+
+impl Tree for CommitTree {
+    fn entry(&self, path: &str) -> Result<Option<Entry>, TreeError> {
+        let repository = self.repository();
+        let Some((oid, kind, mode)) = self.find(&repository, path)? else { return Ok(None) };
+        if kind == ObjectType::Tree {
+            return Ok(Some(Entry::Folder));
+        }
+        let unreadable = |error: git2::Error| self.unreadable(path, &error);
+        let odb = repository.odb().map_err(unreadable)?;
+        let (size, _) = odb.read_header(oid).map_err(unreadable)?;
+        if mode != LINK_MODE {
+            return Ok(Some(Entry::File { size: u64::try_from(size).unwrap_or(u64::MAX) }));
+        }
+        if size > TARGET_LIMIT {
+            return Err(TreeError::new(format!("{path} is a symbolic link with a target of {size} bytes")));
+        }
+        let blob = repository.find_blob(oid).map_err(unreadable)?;
+        let target = String::from_utf8_lossy(blob.content()).into_owned();
+        Ok(Some(Entry::Link { target }))
+    }
+
+    fn read(&self, path: &str) -> Result<Cow<'_, [u8]>, TreeError> {
+        let repository = self.repository();
+        let Some((oid, ObjectType::Blob, _)) = self.find(&repository, path)? else {
+            return Err(TreeError::new(format!("{path} is no file")));
+        };
+        let blob = repository.find_blob(oid).map_err(|error| self.unreadable(path, &error))?;
+        Ok(Cow::Owned(blob.content().to_vec()))
+    }
+}
+
+fn join(folder: &str, name: &str) -> String {
+    if folder.is_empty() || name.is_empty() {
+        format!("{folder}{name}")
+    } else {
+        format!("{folder}/{name}")
+    }
+}
+
+fn is_yaml(name: &str) -> bool {
+    std::path::Path::new(name)
+        .extension()
+        .is_some_and(|ending| ending == "yaml" || ending == "yml")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use git2::Signature;
+
+    /// A bare repository with one commit of these files: (path, mode, contents).
+    fn commit(files: &[(&str, i32, &str)]) -> (tempfile::TempDir, CommitTree) {
+        let directory = tempfile::tempdir().unwrap();
+        let repository = Repository::init_bare(directory.path().join("mirror")).unwrap();
+        let mut index = git2::Index::new().unwrap();
+        for (path, mode, contents) in files {
+            let entry = git2::IndexEntry {
+                ctime: git2::IndexTime::new(0, 0),
+                mtime: git2::IndexTime::new(0, 0),
+                dev: 0,
+                ino: 0,
+                mode: u32::try_from(*mode).unwrap(),
+                uid: 0,
+                gid: 0,
+                file_size: 0,
+                id: repository.blob(contents.as_bytes()).unwrap(),
+                flags: 0,
+                flags_extended: 0,
+                path: path.as_bytes().to_vec(),
+            };
+            index.add(&entry).unwrap();
+        }
+        let tree = repository.find_tree(index.write_tree_to(&repository).unwrap()).unwrap();
+        let author = Signature::new("a", "a@example.com", &git2::Time::new(0, 0)).unwrap();
+        let id = repository.commit(None, &author, &author, "m", &tree, &[]).unwrap();
+        let mirror = Mirror::new(directory.path(), "mirror");
+        let tree = CommitTree::open(&mirror, CommitId::new(id)).unwrap();
+        (directory, tree)
+    }
+
+    const FILE: i32 = 0o100_644;
+
+    #[test]
+    fn answers_for_exactly_the_path() {
+        let (_directory, tree) = commit(&[
+            ("a/b.yaml", FILE, "text"),
+            ("link", LINK_MODE, "a"),
+            ("outside", LINK_MODE, "../../etc/passwd"),
+        ]);
+        assert_eq!(tree.entry("").unwrap(), Some(Entry::Folder));
+        assert_eq!(tree.entry("a").unwrap(), Some(Entry::Folder));
+        assert_eq!(tree.entry("a/b.yaml").unwrap(), Some(Entry::File { size: 4 }));
+        assert_eq!(tree.read("a/b.yaml").unwrap().as_ref(), b"text");
+        assert_eq!(tree.entry("link").unwrap(), Some(Entry::Link { target: "a".into() }));
+        assert_eq!(tree.entry("link/b.yaml").unwrap(), None, "links are not followed");
+        assert_eq!(tree.entry("a/b.yaml/c").unwrap(), None);
+        assert_eq!(tree.entry("missing").unwrap(), None);
+        assert!(tree.read("a").is_err());
+    }
+
+    #[test]
+    fn finds_all_manifests_below_a_folder() {
+        let (_directory, tree) = commit(&[
+            ("x/b.yaml", FILE, ""),
+            ("x/a.yml", FILE, ""),
+            ("x/README.md", FILE, ""),
+            ("x/deep/er/c.yaml", FILE, ""),
+            ("x/app/kustomization.yaml", FILE, ""),
+            ("x/app/d.yaml", FILE, ""),
+            ("x/link.yaml", LINK_MODE, "b.yaml"),
+            ("other.yaml", FILE, ""),
+        ]);
+        assert_eq!(tree.manifests("x").unwrap(), ["a.yml", "app", "b.yaml", "deep/er/c.yaml"]);
+        assert!(tree.is_kustomization("x/app").unwrap());
+        assert!(!tree.is_kustomization("x").unwrap());
+    }
 }
