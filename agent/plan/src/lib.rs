@@ -7,6 +7,7 @@
 
 pub mod drift;
 pub mod fight;
+pub mod health;
 pub mod inventory;
 pub mod live;
 pub mod object;
