@@ -9,12 +9,14 @@ use kube::api::{
     Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions, PropagationPolicy,
 };
 use kube::core::PartialObjectMeta;
-use kube::{Client, Resource};
+use kube::{Client, Resource, ResourceExt};
 use plan::object::{Desired, FIELD_MANAGER, ObjectId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
+use crate::api::names::STATUS_MANAGER;
+use crate::api::sync::Sync;
 use crate::kinds::{Kind, Kinds};
 use crate::lease::Authority;
 use crate::problem::{Problem, Secrecy};
@@ -149,7 +151,8 @@ impl Cluster {
             field_manager: Some(FIELD_MANAGER.to_owned()),
             ..PatchParams::default()
         };
-        let call = api.patch_metadata(&id.name, &params, &Patch::Merge(patch));
+        let patch = Patch::Merge(patch);
+        let call = api.patch_metadata(&id.name, &params, &patch);
         self.write(Secrecy::of(&id.group, &id.kind), call).await.map(drop)
     }
 
@@ -172,21 +175,23 @@ impl Cluster {
             .map_err(|error| Problem::Answer { reason: error.to_string() })
     }
 
-    /// Sends a merge patch to one object of a kind that is known at compile time.
-    pub(crate) async fn merge<K>(
+    /// Sets which finalizers of a Sync are ours; those of others stay.
+    pub(crate) async fn set_finalizers(
         &self,
-        api: &Api<K>,
-        name: &str,
-        patch: &(impl Serialize + fmt::Debug),
-    ) -> Result<K, Problem>
-    where
-        K: Clone + DeserializeOwned + fmt::Debug + Resource,
-    {
-        let params = PatchParams {
-            field_manager: Some(crate::api::names::STATUS_MANAGER.to_owned()),
-            ..PatchParams::default()
-        };
-        self.write(Secrecy::Open, api.patch(name, &params, &Patch::Merge(patch))).await
+        sync: &Sync,
+        finalizers: &[&str],
+    ) -> Result<Sync, Problem> {
+        let namespace = sync.namespace().unwrap_or_default();
+        let api: Api<Sync> = Api::namespaced(self.client(), &namespace);
+        let name = sync.name_any();
+        // The uid keeps a late call from bringing back a Sync that is gone.
+        let patch = serde_json::json!({
+            "apiVersion": Sync::api_version(&()),
+            "kind": Sync::kind(&()),
+            "metadata": { "name": name, "uid": sync.uid(), "finalizers": finalizers },
+        });
+        let params = PatchParams::apply(STATUS_MANAGER).force();
+        self.write(Secrecy::Open, api.patch(&name, &params, &Patch::Apply(&patch))).await
     }
 
     /// Sends a merge patch to the status of one object.
@@ -200,7 +205,7 @@ impl Cluster {
         K: Clone + DeserializeOwned + fmt::Debug + Resource,
     {
         let params = PatchParams {
-            field_manager: Some(crate::api::names::STATUS_MANAGER.to_owned()),
+            field_manager: Some(STATUS_MANAGER.to_owned()),
             ..PatchParams::default()
         };
         self.write(Secrecy::Open, api.patch_status(name, &params, &Patch::Merge(patch))).await

@@ -79,17 +79,25 @@ pub(crate) async fn run(config: Config, client: Client, stop: CancellationToken)
     let serving = http::serve(listener, Arc::clone(&shared), gate, stop.clone());
     tracing::info!(%listen, namespace = %shared.namespace, version = env!("CARGO_PKG_VERSION"), "started");
 
-    let work = lead(&contender, Arc::clone(&shared), git_ended, stop.clone());
-    let result = tokio::select! {
-        result = serving => result.context("the HTTP server ended").and(Ok(())),
-        result = work => result,
+    // When one ends, for whatever reason, so does the other.
+    let ends = stop.clone().drop_guard();
+    let serving = async move {
+        let result = serving.await.context("the HTTP server failed");
+        drop(ends);
+        result
     };
-    stop.cancel();
+    let ends = stop.clone().drop_guard();
+    let work = async {
+        let result = lead(&contender, Arc::clone(&shared), git_ended, stop.clone()).await;
+        drop(ends);
+        result
+    };
+    let (served, worked) = tokio::join!(serving, work);
     tasks.close();
     tasks.wait().await;
     contender.release().await;
     tracing::info!("stopped");
-    result
+    worked.and(served)
 }
 
 /// Waits for the lease, then works for as long as it is held.
@@ -113,10 +121,16 @@ async fn lead(
         }
     }
     tracing::info!("holding the lease");
-    let keep = contender.keep(&stop);
+    let lost = async {
+        match contender.keep(&stop).await {
+            Ok(()) => std::future::pending().await,
+            Err(lost) => lost,
+        }
+    };
     let watch = Controller::new(Arc::clone(&shared), stop.clone()).watch();
     tokio::select! {
-        result = keep => result.context("this agent must not write any more").map(drop),
+        // The tasks end where they are: not one more write.
+        lost = lost => Err(lost).context("this agent must not write any more"),
         result = watch => result,
         _ = git_ended, if !stop.is_cancelled() => bail!("the git thread has died; this is a bug"),
     }
@@ -127,11 +141,12 @@ struct Controller {
     shared: Arc<Shared>,
     stop: CancellationToken,
     known: BTreeMap<SyncName, Known>,
-    tasks: JoinSet<SyncName>,
+    tasks: JoinSet<(SyncName, Arc<Mailbox>)>,
 }
 
 struct Known {
     mailbox: Arc<Mailbox>,
+    stop: CancellationToken,
     /// What a task has to hear about: everything but its own status.
     marks: Marks,
     uid: Option<String>,
@@ -177,8 +192,11 @@ impl Controller {
                 () = self.stop.cancelled() => break,
                 _ = beat.tick() => self.shared.heartbeat.advance(),
                 Some(ended) = self.tasks.join_next() => {
-                    let name = ended.context("the task of a Sync has died; this is a bug")?;
-                    self.forget(&name);
+                    let (name, mailbox) = ended.context("the task of a Sync has died; this is a bug")?;
+                    // A Sync of the same name may have taken its place.
+                    if self.known.get(&name).is_some_and(|known| Arc::ptr_eq(&known.mailbox, &mailbox)) {
+                        self.forget(&name);
+                    }
                 }
                 event = stream.next() => match event {
                     Some(Ok(watcher::Event::Init)) => listed.clear(),
@@ -238,18 +256,19 @@ impl Controller {
             Arc::new(sync),
             stop.clone(),
         );
-        let ended = name.clone();
-        self.tasks.spawn(async move {
-            Box::pin(task.run()).await;
+        let ended = (name.clone(), Arc::clone(&mailbox));
+        self.tasks.spawn_local(async move {
+            task.run().await;
             ended
         });
-        self.known.insert(name.clone(), Known { mailbox, marks, uid });
+        self.known.insert(name.clone(), Known { mailbox, stop, marks, uid });
         Some(name)
     }
 
     /// A Sync is gone, or its task has ended.
     fn forget(&mut self, name: &SyncName) {
         let Some(known) = self.known.remove(name) else { return };
+        known.stop.cancel();
         self.shared.watches.claim(&known.mailbox, []);
         self.shared.readers.remove(name);
         self.shared.board.remove(name);

@@ -7,10 +7,10 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Client, Resource};
+use plan::object::FIELD_MANAGER;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use crate::api::names::FIELD_MANAGER;
 use crate::api::sync::Sync;
 use crate::lease::Authority;
 

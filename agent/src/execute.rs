@@ -157,7 +157,7 @@ impl Walk<'_> {
                 self.watches.learn(object.id(), meta);
                 Ok(applied)
             }
-            Err(problem) => Err(Rejection { id: object.id().clone(), problem }),
+            Err(problem) => Err(Rejection { id: object.id().clone(), place: None, problem }),
         })
     }
 
@@ -211,7 +211,7 @@ impl Walk<'_> {
                     walked.outcomes.insert(prune.id.clone(), Outcome::Pruned);
                 }
                 // A conflict means another life of the object: it is looked at again.
-                Err(problem) => rejections.push(Rejection { id: prune.id.clone(), problem }),
+                Err(problem) => rejections.push(Rejection { id: prune.id.clone(), place: None, problem }),
             }
         }
         let deadline = Instant::now() + GONE;

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use futures::{StreamExt, stream};
 use kube::ResourceExt;
-use kube::api::Api;
 use plan::live::Live;
 use plan::object::{ObjectId, Toggle};
 use plan::plan::{Input, Outcome, Policy, PruneLimit, plan};
@@ -54,14 +53,9 @@ pub(crate) async fn finalize(
         }
     }
     store.delete().await?;
-    let finalizers: Vec<&String> =
-        sync.finalizers().iter().filter(|name| *name != FINALIZER).collect();
-    let patch = serde_json::json!({ "metadata": { "finalizers": finalizers } });
-    let namespace = sync.namespace().unwrap_or_default();
-    let api: Api<Sync> = Api::namespaced(walk.cluster.client(), &namespace);
-    match walk.cluster.merge(&api, &sync.name_any(), &patch).await {
+    match walk.cluster.set_finalizers(sync, &[]).await {
         Ok(_) => Ok(()),
-        Err(problem) if problem.is_not_found() => Ok(()),
+        Err(problem) if problem.is_not_found() || problem.is_conflict() => Ok(()),
         Err(problem) => Err(problem.into()),
     }
 }

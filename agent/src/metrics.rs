@@ -106,18 +106,15 @@ impl Metrics {
             watches: Gauge::default(),
         };
         let registry = &mut all.registry;
-        let mut add = |name, help, metric: Box<dyn prometheus_client::registry::Metric>| {
-            registry.register(name, help, metric);
-        };
-        add("reconciles", "Reconciliations by Sync and reason of the Ready condition", Box::new(all.reconciles.clone()));
-        add("ready", "1 if the Sync is ready", Box::new(all.ready.clone()));
-        add("objects", "Objects that the Sync owns", Box::new(all.objects.clone()));
-        add("unhealthy_objects", "Objects of the Sync that are not healthy", Box::new(all.unhealthy.clone()));
-        add("writes", "Writes to objects by verb and outcome", Box::new(all.writes.clone()));
-        add("drift_corrections", "Foreign changes that were undone", Box::new(all.corrections.clone()));
-        add("drift_held_objects", "Objects that are left alone for a while because another writer keeps changing them", Box::new(all.held.clone()));
-        add("webhooks", "Webhook calls by outcome", Box::new(all.hooks.clone()));
-        add("watches", "Watches that run", Box::new(all.watches.clone()));
+        registry.register("reconciles", "Reconciliations by Sync and reason of the Ready condition", all.reconciles.clone());
+        registry.register("ready", "1 if the Sync is ready", all.ready.clone());
+        registry.register("objects", "Objects that the Sync owns", all.objects.clone());
+        registry.register("unhealthy_objects", "Objects of the Sync that are not healthy", all.unhealthy.clone());
+        registry.register("writes", "Writes to objects by verb and outcome", all.writes.clone());
+        registry.register("drift_corrections", "Foreign changes that were undone", all.corrections.clone());
+        registry.register("drift_held_objects", "Objects that are left alone for a while because another writer keeps changing them", all.held.clone());
+        registry.register("webhooks", "Webhook calls by outcome", all.hooks.clone());
+        registry.register("watches", "Watches that run", all.watches.clone());
         registry.register_with_unit("reconcile_duration", "Time of a reconciliation, from trigger to the end of the apply", Unit::Seconds, all.duration.clone());
         registry.register_with_unit("drift_correction_duration", "Time from the watch event to the answer of the apply", Unit::Seconds, all.correction_duration.clone());
         registry.register_with_unit("last_success_timestamp", "Unix time of the last successful reconciliation", Unit::Seconds, all.last_success.clone());

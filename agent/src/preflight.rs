@@ -20,12 +20,17 @@ pub(crate) const PARALLEL: usize = 32;
 pub(crate) struct Rejection {
     /// The object.
     pub(crate) id: ObjectId,
+    /// File and line it comes from, once that was looked up.
+    pub(crate) place: Option<String>,
     /// Why.
     pub(crate) problem: Problem,
 }
 
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(place) = &self.place {
+            write!(f, "{place}: ")?;
+        }
         write!(f, "{}: {}", self.id, self.problem)
     }
 }
@@ -69,7 +74,7 @@ pub(crate) async fn check(
         let result = cluster.apply(object, Mode::DryRun).await;
         let outcome = if result.is_ok() { Outcome::Done } else { Outcome::Failed };
         metrics.wrote(Verb::DryRun, outcome);
-        result.err().map(|problem| Rejection { id: object.id().clone(), problem })
+        result.err().map(|problem| Rejection { id: object.id().clone(), place: None, problem })
     });
     let mut rejections: Vec<Rejection> =
         tries.buffer_unordered(PARALLEL).filter_map(|rejection| async { rejection }).collect().await;

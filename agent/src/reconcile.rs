@@ -25,6 +25,7 @@ use crate::board::{Entry, Standing, SyncName};
 use crate::events::Tone;
 use crate::execute::Walk;
 use crate::git::fetcher::Fetched;
+use crate::git::revision::CommitId;
 use crate::health::{LOOK_AGAIN, Subject, look, varies};
 use crate::inventory_store::{Store, Stored};
 use crate::mailbox::{Mailbox, News};
@@ -60,14 +61,16 @@ struct Memory {
     fetched: Option<Fetched>,
     /// What it renders to.
     rendered: Option<Rendered>,
+    /// The commit and the generation of the spec that this was rendered from.
+    rendered_from: Option<(CommitId, Option<i64>)>,
     /// What the last plan wanted.
     desired: Arc<[Desired]>,
     /// What the server answered to our applies.
     applied: BTreeMap<ObjectId, Applied>,
     /// Health of the objects whose health varies.
     health: BTreeMap<ObjectId, Health>,
-    /// An applied plan whose objects are not healthy yet, or whose pruning is not done.
-    unfinished: Option<Unfinished>,
+    /// The plan that is applied.
+    rollout: Option<Rollout>,
     /// How the last attempt ended.
     verdict: Option<Verdict>,
     /// Corrections that go back and forth.
@@ -86,11 +89,17 @@ struct Memory {
     failures: u32,
 }
 
-struct Unfinished {
+/// A plan that was applied; health and pruning follow.
+struct Rollout {
     plan: Plan,
     outcomes: BTreeMap<ObjectId, plan::plan::Outcome>,
     revision: String,
+    /// Generation of the spec that it was made for.
+    generation: Option<i64>,
+    /// When the objects must be healthy.
     deadline: Instant,
+    /// What to say about it, once pruning is done as well.
+    done: Option<String>,
 }
 
 /// When to do what without being asked.
@@ -352,61 +361,71 @@ impl Reconciler {
                 generation: self.memory.applied.get(object.id()).and_then(|done| done.generation),
             })
             .collect();
+        let before = aggregate(&self.memory.health);
         self.memory.health.extend(look(&self.shared.cluster, subjects).await);
+        if aggregate(&self.memory.health) != before {
+            self.clock.report = Some(Instant::now());
+        }
         let bad = self.memory.health.values().any(|health| *health != Health::Current);
         self.clock.health = bad.then(|| Instant::now() + LOOK_AGAIN);
     }
 
-    /// Brings an applied plan to its end: waits for health if asked to, then prunes.
+    /// Brings an applied plan to its end: waits for health if asked to, then prunes. Afterwards keeps
+    /// the verdict true to the health of the objects.
     async fn settle(&mut self) {
-        let Some(unfinished) = &self.memory.unfinished else { return };
-        let wait = self.sync.spec.wait;
+        let Some(rollout) = &self.memory.rollout else { return };
         let health = aggregate(&self.memory.health);
-        let revision = unfinished.revision.clone();
-        if wait && health != Health::Current {
-            let late = Instant::now() >= unfinished.deadline;
-            let verdict = match health {
-                Health::Failed { reason } => failed(Reason::HealthCheckFailed, reason),
-                Health::InProgress { reason } | Health::Unknown { reason } if late => {
-                    failed(Reason::HealthCheckFailed, format!("timed out: {reason}"))
-                }
-                Health::InProgress { reason } | Health::Unknown { reason } => Verdict::Progressing {
-                    reason: Reason::Progressing,
-                    message: format!("waiting for {reason}"),
-                },
-                Health::Terminating | Health::Current => return,
-            };
-            self.conclude(verdict).await;
+        if self.sync.spec.wait && health != Health::Current {
+            let late = rollout.done.is_none() && Instant::now() >= rollout.deadline;
+            self.conclude(waiting(health, late)).await;
             return;
         }
-        let Some(mut unfinished) = self.memory.unfinished.take() else { return };
-        let walked = self.walk().prune(&unfinished.plan.prune).await;
-        unfinished.outcomes.extend(walked.outcomes);
-        let contents = unfinished.plan.finish(&unfinished.outcomes);
-        for id in unfinished.plan.prune.iter().map(|prune| &prune.id).chain(&unfinished.plan.gone) {
+        let revision = rollout.revision.clone();
+        let message = match &rollout.done {
+            Some(message) => message.clone(),
+            None => match self.finish().await {
+                Some(message) => message,
+                None => return,
+            },
+        };
+        if health == Health::Current {
+            self.status.last_healthy_revision = Some(revision);
+        }
+        self.conclude(Verdict::Ready { message }).await;
+    }
+
+    /// Prunes and writes the final inventory. Returns what to say, or `None` after a failure.
+    async fn finish(&mut self) -> Option<String> {
+        let mut rollout = self.memory.rollout.take()?;
+        let walked = self.walk().prune(&rollout.plan.prune).await;
+        rollout.outcomes.extend(walked.outcomes);
+        let contents = rollout.plan.finish(&rollout.outcomes);
+        for id in rollout.plan.prune.iter().map(|prune| &prune.id) {
             if !contents.entries.contains_key(id) {
                 tracing::info!(sync = %self.name, object = %id, "pruned");
             }
         }
-        if let Err(problem) = self.save_inventory(contents).await {
-            self.conclude(failed(Reason::ReconciliationFailed, problem.to_string())).await;
-            return;
-        }
+        let saved = self.save_inventory(contents).await;
         self.claim();
-        if let Some(halt) = walked.halt {
-            let message = sync_step::explain(&halt);
-            self.conclude(failed(Reason::PruneFailed, message)).await;
-            return;
+        let failure = match (saved, walked.halt) {
+            (Err(problem), _) => Some(failed(Reason::ReconciliationFailed, problem.to_string())),
+            (Ok(()), Some(halt)) => Some(failed(Reason::PruneFailed, sync_step::explain(&halt))),
+            (Ok(()), None) => None,
+        };
+        if let Some(verdict) = failure {
+            self.clock.poll = Instant::now() + CORRECT_AGAIN;
+            self.conclude(verdict).await;
+            return None;
         }
-        if health == Health::Current {
-            self.status.last_healthy_revision = Some(revision.clone());
-        }
-        self.status.last_applied_revision = Some(revision.clone());
+        let revision = rollout.revision.clone();
         let mut message = format!("Applied revision: {revision}");
-        for kept in &unfinished.plan.kept {
+        for kept in &rollout.plan.kept {
             message = format!("{message}\n{kept}");
         }
-        self.conclude(Verdict::Ready { message }).await;
+        self.status.last_applied_revision = Some(revision);
+        rollout.done = Some(message.clone());
+        self.memory.rollout = Some(rollout);
+        Some(message)
     }
 
     async fn save_inventory(&mut self, contents: plan::inventory::Inventory) -> Result<(), Problem> {
@@ -590,6 +609,26 @@ impl Clock {
         let wait = Duration::try_from(until.duration_since(now)).unwrap_or(CORRECT_AGAIN);
         let at = Instant::now() + wait;
         self.correct = Some(self.correct.map_or(at, |known| known.min(at)));
+    }
+}
+
+/// What to say about a Sync that waits for the health of its objects.
+fn waiting(health: Health, late: bool) -> Verdict {
+    let (reason, message) = match health {
+        Health::Failed { reason } => (Reason::HealthCheckFailed, reason),
+        Health::InProgress { reason } | Health::Unknown { reason } if late => {
+            (Reason::HealthCheckFailed, format!("timed out: {reason}"))
+        }
+        Health::InProgress { reason } | Health::Unknown { reason } => {
+            (Reason::Progressing, format!("waiting for {reason}"))
+        }
+        Health::Terminating | Health::Current => {
+            (Reason::Progressing, "waiting for objects that are being deleted".to_owned())
+        }
+    };
+    match reason {
+        Reason::Progressing => Verdict::Progressing { reason, message },
+        reason => failed(reason, message),
     }
 }
 

@@ -1,11 +1,12 @@
 //! From a commit and a path to the objects that git wants, checked and small.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
+use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use kustomize::{Entry, Tree, TreeError};
-use plan::object::{Desired, InvalidObject, Owner, validate};
+use plan::object::{Desired, InvalidObject, ObjectId, Owner, validate};
 use sha2::{Digest, Sha256};
 
 use crate::git::mirror::Mirror;
@@ -23,6 +24,8 @@ const OVERLAY: &str = "immuops:overlay";
 pub(crate) struct Rendered {
     /// Objects, ordered as kustomize orders them.
     pub(crate) desired: Arc<[Desired]>,
+    /// File and line of each object, for errors.
+    pub(crate) places: Arc<BTreeMap<ObjectId, String>>,
     /// sha256 over the hashes of all objects.
     pub(crate) digest: String,
 }
@@ -64,7 +67,7 @@ pub(crate) enum RenderError {
     Build(kustomize::RenderError),
     /// Objects are wrong.
     #[error("{}", list(.0))]
-    Invalid(Vec<InvalidObject>),
+    Invalid(Vec<InvalidAt>),
     /// Kinds are unknown.
     #[error("{}", unknown(.0))]
     UnknownKinds(Vec<UnknownKind>),
@@ -76,47 +79,71 @@ pub(crate) struct UnknownKind {
     api_version: String,
     kind: String,
     name: String,
+    place: String,
 }
 
-fn list(objects: &[InvalidObject]) -> String {
+/// An object that is wrong, and where it is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct InvalidAt {
+    place: String,
+    error: InvalidObject,
+}
+
+impl fmt::Display for InvalidAt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.place.is_empty() {
+            write!(f, "{}: ", self.place)?;
+        }
+        self.error.fmt(f)
+    }
+}
+
+fn list(objects: &[InvalidAt]) -> String {
     let lines: Vec<String> = objects.iter().map(ToString::to_string).collect();
     lines.join("\n")
 }
 
 fn unknown(objects: &[UnknownKind]) -> String {
-    let mut text = String::new();
-    for UnknownKind { api_version, kind, name } in objects {
-        // Writing to a String cannot fail.
-        drop(writeln!(text, "{kind} {name}: the server has no kind {kind} in {api_version}"));
-    }
-    text.push_str("hint: is the CRD in this path, or in a Sync that this one depends on?");
-    text
+    let line = |UnknownKind { api_version, kind, name, place }: &UnknownKind| {
+        format!("{place}: {kind} {name}: the server has no kind {kind} in {api_version}\n")
+    };
+    let lines: String = objects.iter().map(line).collect();
+    lines + "hint: is the CRD in this path, or in a Sync that this one depends on?"
 }
 
 /// Renders. Blocks: it reads files and hashes.
 pub(crate) fn render(task: &Task) -> Result<Rendered, RenderError> {
     let tree = CommitTree::open(&task.mirror, task.commit)
         .map_err(|source| RenderError::Commit { commit: task.commit, source })?;
-    let values = build(&tree, &task.path, task.namespace.as_deref())?;
+    let options = kustomize::Options::default();
+    let objects = build(&tree, &task.path, task.namespace.as_deref(), &options)?.into_objects();
 
     let mut scopes = Scopes::new(&task.kinds);
-    values.iter().for_each(|value| scopes.learn(value));
-    let mut desired = Vec::with_capacity(values.len());
+    objects.iter().for_each(|object| scopes.learn(object.value()));
+    let mut desired = Vec::with_capacity(objects.len());
+    let mut places = BTreeMap::new();
     let mut invalid = Vec::new();
     let mut unknown = Vec::new();
-    for mut value in values {
+    for object in objects {
+        let place = place(&object);
+        // The tree of one object at a time is turned into bytes and dropped.
+        let mut value = object.into_value();
         if let Err((api_version, kind)) = scopes.settle(&mut value) {
             let name = value.pointer("/metadata/name").and_then(|name| name.as_str());
             let name = name.unwrap_or_default().to_owned();
-            unknown.push(UnknownKind { api_version, kind, name });
+            unknown.push(UnknownKind { api_version, kind, name, place });
             continue;
         }
         match Desired::new(value, &task.owner) {
-            Ok(object) => desired.push(object),
-            Err(error) => invalid.push(error),
+            Ok(object) => {
+                places.insert(object.id().clone(), place);
+                desired.push(object);
+            }
+            Err(error) => invalid.push(InvalidAt { place, error }),
         }
     }
-    invalid.extend(validate(&desired).err().into_iter().flatten());
+    let twice = validate(&desired).err().into_iter().flatten();
+    invalid.extend(twice.map(|error| InvalidAt { place: String::new(), error }));
     if !invalid.is_empty() {
         return Err(RenderError::Invalid(invalid));
     }
@@ -127,50 +154,49 @@ pub(crate) fn render(task: &Task) -> Result<Rendered, RenderError> {
     for object in &desired {
         digest.update(object.hash().to_string());
     }
-    let digest = digest.finalize().iter().fold("sha256:".to_owned(), |mut text, byte| {
-        drop(write!(text, "{byte:02x}"));
-        text
-    });
-    Ok(Rendered { desired: desired.into(), digest })
+    let digits: String = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = format!("sha256:{digits}");
+    Ok(Rendered { desired: desired.into(), places: Arc::new(places), digest })
+}
+
+/// File and line of an object; empty if it comes from no file.
+fn place(object: &kustomize::Object) -> String {
+    match object.source() {
+        ("", _) => String::new(),
+        (file, 0) => file.to_owned(),
+        (file, line) => format!("{file}:{line}"),
+    }
 }
 
 /// Builds a folder: with its kustomization, or else with all YAML files below it.
-fn build(
-    tree: &CommitTree,
+pub(crate) fn build(
+    tree: &dyn Folders,
     path: &str,
     namespace: Option<&str>,
-) -> Result<Vec<serde_json::Value>, RenderError> {
+    options: &kustomize::Options,
+) -> Result<kustomize::Rendered, RenderError> {
     if tree.entry(path)? != Some(Entry::Folder) {
         return Err(RenderError::NoFolder { path: path.to_owned() });
     }
-    let mut files = Overlay { below: tree, file: String::new(), text: String::new() };
-    let mut folder = path.to_owned();
-    let mut resources = Vec::new();
-    if !tree.is_kustomization(path)? {
-        let manifests = tree.manifests(path)?;
+    let mut files = Overlay { below: tree, added: BTreeMap::new() };
+    if !is_kustomization(tree, path)? {
+        let manifests = manifests(tree, path)?;
         if manifests.is_empty() {
             return Err(RenderError::Empty { path: path.to_owned() });
         }
-        resources = manifests
-            .iter()
-            .map(|file| if path.is_empty() { file.clone() } else { format!("{path}/{file}") })
-            .collect();
-    } else if namespace.is_some() {
-        resources.push(path.to_owned());
+        files.added.insert(join(path, "kustomization.yaml"), kustomization(&manifests, None));
     }
-    if !resources.is_empty() {
-        OVERLAY.clone_into(&mut folder);
-        files.file = format!("{OVERLAY}/kustomization.yaml");
-        files.text = kustomization(&resources, namespace);
+    let mut folder = path;
+    if namespace.is_some() {
+        folder = OVERLAY;
+        let base = [join("..", path)];
+        files.added.insert(join(OVERLAY, "kustomization.yaml"), kustomization(&base, namespace));
     }
-    let options = kustomize::Options::default();
-    let rendered = kustomize::render(&files, &folder, &options).map_err(RenderError::Build)?;
-    Ok(rendered.objects().iter().map(|object| object.value().clone()).collect())
+    kustomize::render(&files, folder, options).map_err(RenderError::Build)
 }
 
 /// A kustomization file; JSON is YAML, and needs no quoting of our own.
 fn kustomization(resources: &[String], namespace: Option<&str>) -> String {
-    let resources: Vec<String> = resources.iter().map(|path| format!("../{path}")).collect();
     let mut file = serde_json::json!({
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
@@ -182,28 +208,89 @@ fn kustomization(resources: &[String], namespace: Option<&str>) -> String {
     file.to_string()
 }
 
-/// A tree with one more file.
+/// Paths of all YAML files below a folder, sorted; a folder below it that is a kustomization counts
+/// as one path.
+fn manifests(tree: &dyn Folders, folder: &str) -> Result<Vec<String>, TreeError> {
+    let mut found = Vec::new();
+    let mut waiting = vec![String::new()];
+    while let Some(below) = waiting.pop() {
+        for (name, node) in tree.list(&join(folder, &below))? {
+            let path = join(&below, &name);
+            match node {
+                Node::Folder if is_kustomization(tree, &join(folder, &path))? => found.push(path),
+                Node::Folder => waiting.push(path),
+                Node::File if is_yaml(&name) => found.push(path),
+                Node::File => {}
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Whether a folder has one of the files that make it a kustomization.
+fn is_kustomization(tree: &dyn Folders, folder: &str) -> Result<bool, TreeError> {
+    for name in ["kustomization.yaml", "kustomization.yml", "Kustomization"] {
+        if tree.entry(&join(folder, name))?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn join(folder: &str, name: &str) -> String {
+    if folder.is_empty() || name.is_empty() {
+        format!("{folder}{name}")
+    } else {
+        format!("{folder}/{name}")
+    }
+}
+
+fn is_yaml(name: &str) -> bool {
+    std::path::Path::new(name)
+        .extension()
+        .is_some_and(|ending| ending == "yaml" || ending == "yml")
+}
+
+/// What a folder contains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Node {
+    /// A plain file.
+    File,
+    /// A folder.
+    Folder,
+}
+
+/// A tree whose folders can be listed.
+pub(crate) trait Folders: Tree {
+    /// Names in a folder; links and everything else that is neither file nor folder left out.
+    fn list(&self, folder: &str) -> Result<Vec<(String, Node)>, TreeError>;
+}
+
+/// A tree with a few more files.
 struct Overlay<'a> {
-    below: &'a CommitTree,
-    file: String,
-    text: String,
+    below: &'a dyn Folders,
+    added: BTreeMap<String, String>,
 }
 
 impl Tree for Overlay<'_> {
     fn entry(&self, path: &str) -> Result<Option<Entry>, TreeError> {
-        if !self.file.is_empty() && path == self.file {
-            return Ok(Some(Entry::File { size: self.text.len() as u64 }));
+        if let Some(text) = self.added.get(path) {
+            return Ok(Some(Entry::File { size: text.len() as u64 }));
         }
-        if !self.file.is_empty() && path == OVERLAY {
+        if path == OVERLAY {
             return Ok(Some(Entry::Folder));
         }
         self.below.entry(path)
     }
 
     fn read(&self, path: &str) -> Result<Cow<'_, [u8]>, TreeError> {
-        if !self.file.is_empty() && path == self.file {
-            return Ok(Cow::Borrowed(self.text.as_bytes()));
+        match self.added.get(path) {
+            Some(text) => Ok(Cow::Borrowed(text.as_bytes())),
+            None => self.below.read(path),
         }
-        self.below.read(path)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,8 +26,6 @@ pub(crate) struct Settings {
     pub(crate) timeout: Duration,
     /// What may be pruned.
     pub(crate) policy: Policy,
-    /// Whether health decides about Ready and pruning.
-    pub(crate) wait: Toggle,
     /// Syncs to wait for.
     pub(crate) depends_on: Vec<SyncName>,
     /// Namespace for every namespaced object.
@@ -74,7 +72,7 @@ impl Settings {
             retry_interval,
             timeout,
             prune,
-            wait,
+            wait: _,
             suspend: _,
             depends_on,
             target_namespace,
@@ -103,7 +101,6 @@ impl Settings {
             retry: retry_interval.unwrap_or(*interval).duration(),
             timeout: timeout.duration(),
             policy: Policy { prune: toggle(*prune), limit, consent },
-            wait: toggle(*wait),
             depends_on: depends_on.iter().map(|other| SyncName::new(other.name.clone())).collect(),
             target_namespace: target_namespace.clone(),
         })
@@ -111,7 +108,7 @@ impl Settings {
 }
 
 /// The field of the spec as the type that the rest of the program uses.
-pub(crate) const fn toggle(set: bool) -> Toggle {
+const fn toggle(set: bool) -> Toggle {
     if set { Toggle::Enabled } else { Toggle::Disabled }
 }
 

@@ -5,7 +5,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::CustomResource;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::period::Period;
@@ -161,6 +161,7 @@ pub(crate) enum DeletionPolicy {
 pub(crate) struct SyncStatus {
     /// Ready, Healthy, and Reconciling or Stalled while they are true.
     #[serde(default)]
+    #[schemars(schema_with = "conditions_schema")]
     pub(crate) conditions: Vec<Condition>,
     /// Generation of the spec that the conditions speak of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -241,4 +242,25 @@ const fn default_interval() -> Period {
 
 const fn default_timeout() -> Period {
     Period::minutes(5)
+}
+
+/// The schema of `metav1.Condition`, as the API conventions ask for it.
+fn conditions_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["type"],
+        "items": {
+            "type": "object",
+            "required": ["type", "status", "reason", "message", "lastTransitionTime"],
+            "properties": {
+                "type": { "type": "string", "maxLength": 316 },
+                "status": { "type": "string", "enum": ["True", "False", "Unknown"] },
+                "reason": { "type": "string", "minLength": 1, "maxLength": 1024 },
+                "message": { "type": "string", "maxLength": 32768 },
+                "lastTransitionTime": { "type": "string", "format": "date-time" },
+                "observedGeneration": { "type": "integer", "format": "int64", "minimum": 0 },
+            },
+        },
+    })
 }

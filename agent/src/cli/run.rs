@@ -64,7 +64,8 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
         .thread_keep_alive(Duration::from_secs(2))
         .build()
         .context("failed to start the runtime")?;
-    let result = runtime.block_on(async {
+    // Everything runs on this thread, so the tasks need not be able to move to another one.
+    let result = tokio::task::LocalSet::new().block_on(&runtime, async {
         let stop = CancellationToken::new();
         let signals = stop.clone();
         let mut term = signal(SignalKind::terminate()).context("cannot listen to SIGTERM")?;

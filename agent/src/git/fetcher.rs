@@ -70,6 +70,7 @@ struct Order {
 /// Sends jobs to the git thread.
 #[derive(Clone)]
 pub(crate) struct Fetcher {
+    root: Arc<PathBuf>,
     orders: mpsc::Sender<Order>,
 }
 
@@ -85,11 +86,18 @@ impl Fetcher {
     pub(crate) fn start(root: PathBuf) -> std::io::Result<(Self, oneshot::Receiver<()>)> {
         let (orders, inbox) = mpsc::channel(QUEUE);
         let (alive, ended) = oneshot::channel::<()>();
+        let root = Arc::new(root);
+        let directory = Arc::clone(&root);
         std::thread::Builder::new().name("git".to_owned()).spawn(move || {
-            serve(&root, inbox);
+            serve(&directory, inbox);
             drop(alive);
         })?;
-        Ok((Self { orders }, ended))
+        Ok((Self { root, orders }, ended))
+    }
+
+    /// Where a source is kept, whether it was fetched yet or not.
+    pub(crate) fn mirror(&self, key: &SourceKey) -> Mirror {
+        Mirror::new(&self.root, &key.directory())
     }
 
     /// Fetches, or returns a recent enough answer to the same question.

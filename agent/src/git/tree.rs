@@ -9,6 +9,7 @@ use kustomize::{Entry, Tree, TreeError};
 
 use super::mirror::Mirror;
 use super::revision::CommitId;
+use crate::render::{Folders, Node};
 
 /// Mode of a symbolic link in a git tree.
 const LINK_MODE: i32 = 0o120_000;
@@ -34,54 +35,6 @@ impl CommitTree {
         let repository = mirror.repository()?;
         let root = repository.find_commit(commit.oid())?.tree_id();
         Ok(Self { repository: Mutex::new(repository), root, commit })
-    }
-
-    /// Paths of all YAML files below a folder, sorted; folders that have a kustomization of their own
-    /// count as one path.
-    pub(crate) fn manifests(&self, folder: &str) -> Result<Vec<String>, TreeError> {
-        let mut found = Vec::new();
-        let mut waiting = vec![String::new()];
-        while let Some(below) = waiting.pop() {
-            for (name, kind) in self.list(&join(folder, &below))? {
-                let path = join(&below, &name);
-                if kind == ObjectType::Tree {
-                    if self.is_kustomization(&join(folder, &path))? {
-                        found.push(path);
-                    } else {
-                        waiting.push(path);
-                    }
-                } else if is_yaml(&name) {
-                    found.push(path);
-                }
-            }
-        }
-        found.sort();
-        Ok(found)
-    }
-
-    /// Whether a folder has one of the files that make it a kustomization.
-    pub(crate) fn is_kustomization(&self, folder: &str) -> Result<bool, TreeError> {
-        for name in KUSTOMIZATION_FILES {
-            if self.entry(&join(folder, name))?.is_some() {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    fn list(&self, folder: &str) -> Result<Vec<(String, ObjectType)>, TreeError> {
-        let repository = self.repository();
-        let Some((oid, ObjectType::Tree, _)) = self.find(&repository, folder)? else {
-            return Ok(Vec::new());
-        };
-        let tree = repository.find_tree(oid).map_err(|error| self.unreadable(folder, &error))?;
-        let entries = tree.iter().filter_map(|entry| {
-            let kind = entry.kind()?;
-            let plain = kind == ObjectType::Tree
-                || (kind == ObjectType::Blob && entry.filemode() != LINK_MODE);
-            plain.then(|| Some((entry.name().ok()?.to_owned(), kind)))?
-        });
-        Ok(entries.collect())
     }
 
     fn find(
@@ -114,9 +67,6 @@ impl CommitTree {
     }
 }
 
-/// Names under which kustomize looks for its file.
-const KUSTOMIZATION_FILES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
-
 impl Tree for CommitTree {
     fn entry(&self, path: &str) -> Result<Option<Entry>, TreeError> {
         let repository = self.repository();
@@ -148,18 +98,23 @@ impl Tree for CommitTree {
     }
 }
 
-fn join(folder: &str, name: &str) -> String {
-    if folder.is_empty() || name.is_empty() {
-        format!("{folder}{name}")
-    } else {
-        format!("{folder}/{name}")
+impl Folders for CommitTree {
+    fn list(&self, folder: &str) -> Result<Vec<(String, Node)>, TreeError> {
+        let repository = self.repository();
+        let Some((oid, ObjectType::Tree, _)) = self.find(&repository, folder)? else {
+            return Ok(Vec::new());
+        };
+        let tree = repository.find_tree(oid).map_err(|error| self.unreadable(folder, &error))?;
+        let nodes = tree.iter().filter_map(|entry| {
+            let node = match entry.kind()? {
+                ObjectType::Tree => Node::Folder,
+                ObjectType::Blob if entry.filemode() != LINK_MODE => Node::File,
+                _ => return None,
+            };
+            Some((entry.name().ok()?.to_owned(), node))
+        });
+        Ok(nodes.collect())
     }
-}
-
-fn is_yaml(name: &str) -> bool {
-    std::path::Path::new(name)
-        .extension()
-        .is_some_and(|ending| ending == "yaml" || ending == "yml")
 }
 
 #[cfg(test)]
@@ -218,19 +173,14 @@ mod tests {
     }
 
     #[test]
-    fn finds_all_manifests_below_a_folder() {
+    fn lists_files_and_folders_only() {
         let (_directory, tree) = commit(&[
             ("x/b.yaml", FILE, ""),
-            ("x/a.yml", FILE, ""),
-            ("x/README.md", FILE, ""),
-            ("x/deep/er/c.yaml", FILE, ""),
-            ("x/app/kustomization.yaml", FILE, ""),
-            ("x/app/d.yaml", FILE, ""),
+            ("x/deep/c.yaml", FILE, ""),
             ("x/link.yaml", LINK_MODE, "b.yaml"),
-            ("other.yaml", FILE, ""),
         ]);
-        assert_eq!(tree.manifests("x").unwrap(), ["a.yml", "app", "b.yaml", "deep/er/c.yaml"]);
-        assert!(tree.is_kustomization("x/app").unwrap());
-        assert!(!tree.is_kustomization("x").unwrap());
+        let expected = [("b.yaml".to_owned(), Node::File), ("deep".to_owned(), Node::Folder)];
+        assert_eq!(tree.list("x").unwrap(), expected);
+        assert_eq!(tree.list("missing").unwrap(), []);
     }
 }

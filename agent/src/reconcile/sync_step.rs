@@ -7,16 +7,14 @@ use std::time::Duration;
 
 use futures::{StreamExt, stream};
 use kube::ResourceExt;
-use kube::api::Api;
 use plan::health::Health;
 use plan::live::Live;
-use plan::object::{Desired, ObjectId, Ssa};
+use plan::object::{Desired, ObjectId, Ssa, Toggle};
 use plan::plan::{Input, Outcome, Plan, plan};
 use tokio::time::Instant;
 
-use super::{Reconciler, Unfinished, requested_at};
+use super::{Reconciler, Rollout, requested_at};
 use crate::api::names::FINALIZER;
-use crate::api::sync::Sync;
 use crate::board::waits_for;
 use crate::execute::{Halt, Walked};
 use crate::git::fetcher::Fetched;
@@ -40,7 +38,7 @@ enum Attempted {
     /// The cluster is what the repository says; nothing was to do.
     Unchanged,
     /// The plan is applied; health and pruning are to follow.
-    Applied(Unfinished),
+    Applied(Rollout),
     /// Others come first.
     Waiting(String),
     /// Newer news came, or the process ends.
@@ -74,7 +72,13 @@ impl Reconciler {
             Err(_) => (Duration::from_hours(24), Duration::from_hours(24)),
         };
         let result = match settings {
-            Ok(settings) => self.attempt(&settings, asked, started).await,
+            Ok(settings) => {
+                let result = self.attempt(&settings, asked, started).await;
+                if result.is_err() && self.memory.desired.is_empty() {
+                    self.restore_or_log(&settings).await;
+                }
+                result
+            }
             Err(error) => Err(Failure {
                 reason: Reason::InvalidSpec,
                 message: chain(&error),
@@ -105,14 +109,14 @@ impl Reconciler {
                 let reason = Reason::DependencyNotReady;
                 self.conclude(Verdict::Progressing { reason, message }).await;
             }
-            Ok(Attempted::Applied(unfinished)) => {
+            Ok(Attempted::Applied(rollout)) => {
                 self.note(Reason::Succeeded, took);
-                self.memory.unfinished = Some(unfinished);
+                self.memory.rollout = Some(rollout);
                 self.look_at_health(None).await;
             }
             Err(Failure { reason, message, retry }) => {
                 self.note(reason, took);
-                self.memory.unfinished = None;
+                self.memory.rollout = None;
                 self.conclude(Verdict::Failed { reason, message, retry }).await;
             }
         }
@@ -157,16 +161,11 @@ impl Reconciler {
         }
         let rendered = self.render(settings, &fetched).await?;
         let plan = self.plan(settings, &rendered).await?;
-        let idle = plan.writes() == 0 && plan.gone.is_empty();
-        let applied = self.status.last_applied_revision.as_deref() == Some(&revision);
-        let settled = matches!(self.memory.verdict, Some(Verdict::Ready { .. }));
-        let known = self.memory.stored.as_ref().map(|stored| &stored.contents);
-        let desired_before = std::mem::replace(&mut self.memory.desired, Arc::clone(&rendered.desired));
-        if idle && applied && settled && known == Some(&plan.write_ahead) {
+        let desired_before =
+            std::mem::replace(&mut self.memory.desired, Arc::clone(&rendered.desired));
+        if self.is_rolled_out(&plan, &revision) {
             return Ok(Attempted::Unchanged);
         }
-        let objects: BTreeMap<&ObjectId, &Desired> =
-            rendered.desired.iter().map(|object| (object.id(), object)).collect();
         let (first, postponed) = preflight::split(&plan, &rendered.desired);
         // A single write is its own check.
         if first.len() + postponed.len() > 1 {
@@ -174,18 +173,72 @@ impl Reconciler {
                 preflight::check(&self.shared.cluster, &self.shared.metrics, &first).await;
             if !rejections.is_empty() {
                 self.memory.desired = desired_before;
-                return Err(failure(&Halt::Rejected(rejections)));
+                return Err(failure(Halt::Rejected(rejections), &rendered));
             }
         }
+        let deadline = started + settings.timeout;
+        let Some(outcomes) = self.roll_out(&plan, &rendered, postponed, deadline).await? else {
+            return Ok(Attempted::Dropped);
+        };
+        let generation = self.sync.metadata.generation;
+        let done = None;
+        Ok(Attempted::Applied(Rollout { plan, outcomes, revision, generation, deadline, done }))
+    }
+
+    /// Writes the inventory ahead, then walks the plan. `None` if it is outdated or the process ends.
+    async fn roll_out(
+        &mut self,
+        plan: &Plan,
+        rendered: &Rendered,
+        postponed: Vec<&Desired>,
+        deadline: Instant,
+    ) -> Result<Option<BTreeMap<ObjectId, Outcome>>, Failure> {
         self.save_inventory(plan.write_ahead.clone())
             .await
             .map_err(|problem| Failure::server(&problem))?;
         self.claim();
-        let deadline = started + settings.timeout;
-        let walked = self.walk().stages(&plan, &objects, postponed, deadline).await;
-        self.after_walk(&plan, walked, &rendered).await?.map_or(Ok(Attempted::Dropped), |outcomes| {
-            Ok(Attempted::Applied(Unfinished { plan, outcomes, revision, deadline }))
-        })
+        let objects: BTreeMap<&ObjectId, &Desired> =
+            rendered.desired.iter().map(|object| (object.id(), object)).collect();
+        let walked = self.walk().stages(plan, &objects, postponed, deadline).await;
+        self.after_walk(plan, walked, rendered).await
+    }
+
+    async fn restore_or_log(&mut self, settings: &Settings) {
+        if let Err(failure) = self.restore(settings).await {
+            let error = failure.message;
+            tracing::warn!(sync = %self.name, %error, "cannot take up the last applied revision");
+        }
+    }
+
+    /// After a restart, when the newest revision is of no use: takes up the last one that was
+    /// applied, so that foreign changes are undone all the same. Prunes nothing.
+    async fn restore(&mut self, settings: &Settings) -> Result<(), Failure> {
+        let applied = self.status.last_applied_revision.as_deref();
+        let Some(Ok(revision)) = applied.map(str::parse::<Revision>) else { return Ok(()) };
+        let Some(key) = self.shared.readers.source(&self.name) else { return Ok(()) };
+        let fetched = Fetched { revision, mirror: self.shared.fetcher.mirror(&key) };
+        let rendered = self.render_once(settings, &fetched).await?;
+        let rendered = rendered.map_err(|error| Failure::new(Reason::BuildFailed, &error))?;
+        let mut settings = settings.clone();
+        settings.policy.prune = Toggle::Disabled;
+        let plan = self.plan(&settings, &rendered).await?;
+        self.memory.desired = Arc::clone(&rendered.desired);
+        let deadline = Instant::now() + settings.timeout;
+        self.roll_out(&plan, &rendered, Vec::new(), deadline).await?;
+        tracing::info!(sync = %self.name, revision = %fetched.revision, "keeping the last applied revision");
+        Ok(())
+    }
+
+    /// Whether a new plan says nothing that the one that is rolled out, or rolling out, did not say.
+    fn is_rolled_out(&self, plan: &Plan, revision: &str) -> bool {
+        let Some(rollout) = &self.memory.rollout else { return false };
+        let stored = self.memory.stored.as_ref().map(|stored| &stored.contents);
+        rollout.revision == revision
+            && rollout.generation == self.sync.metadata.generation
+            && plan.actions().all(|action| !action.writes())
+            && plan.gone.is_empty()
+            && (plan.prune.is_empty() || rollout.done.is_none())
+            && stored == Some(&plan.write_ahead)
     }
 
     /// Remembers what was written. `None` if the plan is outdated or the process ends.
@@ -229,7 +282,7 @@ impl Reconciler {
         match halt {
             None => Ok(Some(outcomes)),
             Some(Halt::Superseded | Halt::Stopped) => Ok(None),
-            Some(halt @ (Halt::Rejected(_) | Halt::Unhealthy(_))) => Err(failure(&halt)),
+            Some(halt @ (Halt::Rejected(_) | Halt::Unhealthy(_))) => Err(failure(halt, rendered)),
         }
     }
 
@@ -237,15 +290,7 @@ impl Reconciler {
         if self.sync.finalizers().iter().any(|name| name == FINALIZER) {
             return Ok(());
         }
-        let mut finalizers = self.sync.finalizers().to_vec();
-        finalizers.push(FINALIZER.to_owned());
-        let patch = serde_json::json!({ "metadata": {
-            "finalizers": finalizers,
-            "resourceVersion": self.sync.resource_version(),
-        }});
-        let cluster = &self.shared.cluster;
-        let api: Api<Sync> = Api::namespaced(cluster.client(), &self.shared.namespace);
-        let sync = cluster.merge(&api, self.name.as_str(), &patch).await?;
+        let sync = self.shared.cluster.set_finalizers(&self.sync, &[FINALIZER]).await?;
         self.sync = Arc::new(sync);
         Ok(())
     }
@@ -447,12 +492,18 @@ impl Reconciler {
     }
 }
 
-fn failure(halt: &Halt) -> Failure {
-    let reason = match halt {
+fn failure(mut halt: Halt, rendered: &Rendered) -> Failure {
+    let reason = match &mut halt {
         Halt::Unhealthy(_) => Reason::HealthCheckFailed,
-        Halt::Rejected(_) | Halt::Superseded | Halt::Stopped => Reason::ReconciliationFailed,
+        Halt::Superseded | Halt::Stopped => Reason::ReconciliationFailed,
+        Halt::Rejected(rejections) => {
+            for rejection in rejections {
+                rejection.place = rendered.places.get(&rejection.id).cloned();
+            }
+            Reason::ReconciliationFailed
+        }
     };
-    Failure { reason, message: explain(halt), retry: Retry::Later }
+    Failure { reason, message: explain(&halt), retry: Retry::Later }
 }
 
 /// Says why a walk ended, with every object that was refused.
