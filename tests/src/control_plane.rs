@@ -129,7 +129,7 @@ impl ControlPlane {
             format!("--token-auth-file={}", file("tokens.csv")),
             "--authorization-mode=RBAC".to_owned(),
             "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
-            format!("--service-account-key-file={}", file("accounts.key")),
+            format!("--service-account-key-file={}", file("accounts.pub")),
             format!("--service-account-signing-key-file={}", file("accounts.key")),
             "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
             "--endpoint-reconciler-type=none".to_owned(),
@@ -261,6 +261,8 @@ fn write_pki(directory: &Path) -> anyhow::Result<()> {
     write("ca.crt", ca_certificate.pem())?;
     write("server.crt", server.pem())?;
     write("server.key", key.serialize_pem())?;
-    write("accounts.key", KeyPair::generate()?.serialize_pem())?;
+    let accounts = KeyPair::generate()?;
+    write("accounts.key", accounts.serialize_pem())?;
+    write("accounts.pub", accounts.public_key_pem())?;
     Ok(())
 }
