@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use limit::{ParseLimitError, PruneLimit};
 pub use order::StageKind;
-pub(crate) use order::removal_order;
+pub(crate) use order::{Rank, can_become_healthy, removal_order};
 pub(crate) use protect::{holds_data, is_protected};
 
 use crate::inventory::{Inventory, storable_hash};
@@ -316,13 +316,18 @@ impl std::error::Error for PlanError {}
 pub fn plan(input: &Input<'_>) -> Result<Plan, PlanError> {
     let invalid = validate(input.desired).err().unwrap_or_default();
     let mut refusals: Vec<Refusal> = invalid.into_iter().map(Refusal::Invalid).collect();
-    let actions = decide::actions(input, &mut refusals);
-    let stages = order::stages(input.desired, actions, &mut refusals);
+    let desired = input
+        .desired
+        .iter()
+        .map(|object| (object.id(), object))
+        .collect();
+    let actions = decide::actions(input, &desired, &mut refusals);
+    let stages = order::stages(&desired, actions, &mut refusals);
     if !refusals.is_empty() {
         return Err(PlanError { refusals });
     }
-    let write_ahead = decide::write_ahead(input, &stages);
-    let prune::Removal { prune, kept, gone } = prune::removal(input);
+    let write_ahead = decide::write_ahead(input, &desired, &stages);
+    let prune::Removal { prune, kept, gone } = prune::removal(input, &desired);
     Ok(Plan {
         write_ahead,
         stages,
@@ -331,6 +336,9 @@ pub fn plan(input: &Input<'_>) -> Result<Plan, PlanError> {
         gone,
     })
 }
+
+/// What git wants, in the order of ids: the order it came in must not show.
+type ById<'a> = BTreeMap<&'a ObjectId, &'a Desired>;
 
 /// What came of one object of a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]

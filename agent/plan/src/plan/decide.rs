@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Action, Input, Refusal, SkipReason, Stage};
+use super::{Action, ById, Input, Refusal, SkipReason, Stage};
 use crate::drift::{self, Drift};
 use crate::inventory::{Entry, Inventory, storable_hash};
 use crate::live::{Live, LiveMeta};
@@ -10,12 +10,12 @@ use crate::object::{Desired, FIELD_MANAGER, ObjectId, ObjectPolicy, Ownership, S
 
 /// One action for each desired object that may be planned; the others are refused.
 pub(super) fn actions<'a>(
-    input: &Input<'a>,
+    input: &Input<'_>,
+    desired: &ById<'a>,
     refusals: &mut Vec<Refusal>,
 ) -> BTreeMap<&'a ObjectId, Action> {
     let mut actions = BTreeMap::new();
-    for desired in input.desired {
-        let id = desired.id();
+    for (&id, desired) in desired {
         match input.live.get(id) {
             None => refusals.push(Refusal::Unobserved { id: id.clone() }),
             Some(live) => actions.extend(action(input, desired, live, refusals).map(|a| (id, a))),
@@ -95,12 +95,7 @@ fn skip(desired: &Desired, meta: &LiveMeta) -> Option<SkipReason> {
 
 /// The old inventory and every desired object. What we are about to create has no uid yet, so that the next plan does not
 /// take it for another life of an object that was deleted behind our back.
-pub(super) fn write_ahead(input: &Input<'_>, stages: &[Stage]) -> Inventory {
-    let desired: BTreeMap<_, _> = input
-        .desired
-        .iter()
-        .map(|desired| (desired.id(), desired))
-        .collect();
+pub(super) fn write_ahead(input: &Input<'_>, desired: &ById<'_>, stages: &[Stage]) -> Inventory {
     let mut inventory = input.inventory.clone();
     for action in stages.iter().flat_map(|stage| &stage.actions) {
         let Some(desired) = desired.get(action.id()) else {

@@ -6,14 +6,18 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// `spec.pruneLimit` of a Sync.
+///
+/// A limit is measured against what git wants, never against what the Sync had before: objects that are kept because of
+/// the limit stay in the inventory, next to those that replaced them, and a share of that sum would let them go one
+/// reconciliation later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum PruneLimit {
-    /// Not set: 5 objects or half of the inventory, whichever is more, and never all of it.
+    /// Not set: 5 objects, or half as many as git wants if that is more; none when git wants nothing.
     #[default]
     Default,
     /// That many objects.
     Objects(usize),
-    /// That share of the inventory, 0 to 100, rounded up.
+    /// That share, 0 to 100, of the objects that git wants and those that left it, rounded up.
     Percent(u8),
 }
 
@@ -26,18 +30,17 @@ pub struct ParseLimitError {
     text: String,
 }
 
-/// Without a limit of its own, a Sync may always lose this many objects, unless they are all it has.
+/// Without a limit of its own, a Sync may always lose this many objects, unless git wants nothing at all.
 const ALWAYS_ALLOWED: usize = 5;
 
 impl PruneLimit {
-    /// How many of `owned` objects may be deleted when git wants `desired` objects.
-    pub(crate) fn allowed(self, owned: usize, desired: usize) -> usize {
+    /// How many objects may be deleted when git wants `desired` and `stale` ones left it.
+    pub(crate) fn allowed(self, desired: usize, stale: usize) -> usize {
         match self {
             Self::Objects(count) => count,
-            Self::Percent(percent) => (owned * usize::from(percent)).div_ceil(100),
-            // One object replaced by another is all of the inventory, and ordinary.
-            Self::Default if owned == 1 && desired > 0 => 1,
-            Self::Default => ALWAYS_ALLOWED.max(owned / 2).min(owned.saturating_sub(1)),
+            Self::Percent(percent) => ((desired + stale) * usize::from(percent)).div_ceil(100),
+            Self::Default if desired == 0 => 0,
+            Self::Default => ALWAYS_ALLOWED.max(desired / 2),
         }
     }
 }
@@ -100,19 +103,16 @@ mod tests {
     #[test]
     fn allowed() {
         let cases = [
-            ("few", PruneLimit::Default, 8, 4, 5),
-            ("half of many", PruneLimit::Default, 100, 40, 50),
-            ("never all", PruneLimit::Default, 4, 4, 3),
-            ("never all when git is empty", PruneLimit::Default, 1, 0, 0),
-            ("one replaced", PruneLimit::Default, 1, 1, 1),
-            ("nothing owned", PruneLimit::Default, 0, 1, 0),
-            ("objects", PruneLimit::Objects(7), 3, 0, 7),
-            ("percent rounds up", PruneLimit::Percent(10), 11, 1, 2),
-            ("all", PruneLimit::Percent(100), 3, 0, 3),
+            ("few", PruneLimit::Default, 4, 9, 5),
+            ("half of many", PruneLimit::Default, 100, 60, 50),
+            ("git is empty", PruneLimit::Default, 0, 1, 0),
+            ("objects", PruneLimit::Objects(7), 0, 9, 7),
+            ("percent rounds up", PruneLimit::Percent(10), 9, 2, 2),
+            ("all", PruneLimit::Percent(100), 0, 3, 3),
             ("none", PruneLimit::Objects(0), 3, 3, 0),
         ];
-        for (case, limit, owned, desired, expected) in cases {
-            assert_eq!(limit.allowed(owned, desired), expected, "{case}");
+        for (case, limit, desired, stale, expected) in cases {
+            assert_eq!(limit.allowed(desired, stale), expected, "{case}");
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Action, Refusal, SkipReason, Stage};
+use super::{Action, ById, Refusal, SkipReason, Stage};
 use crate::object::{Desired, ObjectId, Wave};
 
 /// The great steps of an apply, in order.
@@ -74,14 +74,13 @@ fn depth(id: &ObjectId) -> u8 {
 
 /// Arranges the actions in stages. Objects whose order cannot be settled are refused.
 pub(super) fn stages(
-    desired: &[Desired],
+    objects: &ById<'_>,
     mut actions: BTreeMap<&ObjectId, Action>,
     refusals: &mut Vec<Refusal>,
 ) -> Vec<Stage> {
-    let objects: BTreeMap<_, _> = desired.iter().map(|object| (object.id(), object)).collect();
-    let edges = Edges::of(&objects, refusals);
+    let edges = Edges::of(objects, refusals);
     let mut ranks: BTreeMap<Rank, BTreeSet<&ObjectId>> = BTreeMap::new();
-    for (id, object) in &objects {
+    for (id, object) in objects {
         ranks.entry(Rank::of(object)).or_default().insert(id);
     }
     let mut stages = Vec::new();
@@ -92,11 +91,10 @@ pub(super) fn stages(
             let healthy = actions.iter().filter(|action| can_become_healthy(action));
             wave.extend(healthy.clone().map(|action| action.id().clone()));
             let wait_for = healthy
-                .filter(|action| match rank.kind {
-                    StageKind::Definitions => !matches!(action, Action::Unchanged(_)),
-                    StageKind::Classes | StageKind::Workloads | StageKind::Webhooks => {
-                        edges.waited_for.contains(action.id())
-                    }
+                .filter(|action| {
+                    let defines = rank.kind == StageKind::Definitions;
+                    let new = !matches!(action, Action::Unchanged(_));
+                    defines && new || edges.waited_for.contains(action.id())
                 })
                 .map(|action| action.id().clone())
                 .collect();
@@ -121,7 +119,7 @@ pub(super) fn stages(
 }
 
 /// Nobody waits for an object that is left alone on purpose.
-fn can_become_healthy(action: &Action) -> bool {
+pub(crate) fn can_become_healthy(action: &Action) -> bool {
     match action {
         Action::Create(_) | Action::Change(_) | Action::Unchanged(_) => true,
         Action::Skip { id: _, reason } => match reason {
@@ -140,7 +138,7 @@ struct Edges<'a> {
 }
 
 impl<'a> Edges<'a> {
-    fn of(objects: &BTreeMap<&'a ObjectId, &'a Desired>, refusals: &mut Vec<Refusal>) -> Self {
+    fn of(objects: &ById<'a>, refusals: &mut Vec<Refusal>) -> Self {
         let mut edges = Self {
             before: BTreeMap::new(),
             waited_for: BTreeSet::new(),

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::{Input, Kept, KeptReason, Prune, holds_data, is_protected, removal_order};
+use super::{ById, Fate, Input, Kept, KeptReason, Prune, holds_data, is_protected, removal_order};
 use crate::inventory::Entry;
 use crate::live::Live;
-use crate::object::{Desired, ObjectId, ObjectPolicy, Ownership, Toggle};
+use crate::object::{ObjectId, ObjectPolicy, Ownership, Toggle};
 
 pub(super) struct Removal {
     pub(super) prune: Vec<Prune>,
@@ -20,15 +20,14 @@ enum Verdict {
 }
 
 /// Judges every object of the inventory that git does not want, each alone and then all together.
-pub(super) fn removal(input: &Input<'_>) -> Removal {
-    let desired: BTreeSet<_> = input.desired.iter().map(Desired::id).collect();
+pub(super) fn removal(input: &Input<'_>, desired: &ById<'_>) -> Removal {
     let mut removal = Removal {
         prune: Vec::new(),
         kept: Vec::new(),
         gone: BTreeSet::new(),
     };
     for (id, entry) in &input.inventory.entries {
-        if desired.contains(id) {
+        if desired.contains_key(id) {
             continue;
         }
         match verdict(input, id, entry) {
@@ -41,8 +40,14 @@ pub(super) fn removal(input: &Input<'_>) -> Removal {
         }
     }
     let count = removal.prune.len();
-    let owned = input.inventory.entries.len() - removal.gone.len();
-    let allowed = input.policy.limit.allowed(owned, input.desired.len());
+    let remembered = removal
+        .kept
+        .iter()
+        .filter(|kept| kept.reason.fate() == Fate::Remembered);
+    let allowed = input
+        .policy
+        .limit
+        .allowed(desired.len(), count + remembered.count());
     if count > allowed {
         let reason = KeptReason::OverLimit { count, allowed };
         let over = removal.prune.drain(..).map(|prune| Kept {

@@ -1,4 +1,5 @@
 use super::*;
+use proptest::prelude::*;
 use serde_json::json;
 
 fn owner() -> Owner {
@@ -137,4 +138,63 @@ fn an_object_is_declared_once() {
             format!("ConfigMap b is not valid: it is declared 3 times{hint}"),
         ]
     );
+}
+
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i16>().prop_map(|number| Value::from(f64::from(number) / 4.0)),
+        ".{0,6}".prop_map(Value::from),
+    ];
+    let keys = prop::sample::select(vec![
+        "apiVersion",
+        "kind",
+        "metadata",
+        "name",
+        "namespace",
+        "labels",
+        "annotations",
+        "spec",
+        "template",
+        "volumes",
+        "immuops.dev/wave",
+        "immuops.dev/depends-on",
+        "immuops.dev/ssa",
+        "status",
+        "items",
+    ]);
+    leaf.prop_recursive(5, 40, 5, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::btree_map(keys.clone(), inner, 0..6).prop_map(|map| {
+                Value::Object(
+                    map.into_iter()
+                        .map(|(key, value)| (key.to_owned(), value))
+                        .collect(),
+                )
+            }),
+        ]
+    })
+}
+
+proptest! {
+    /// Whatever git holds is an object or is refused with a reason; what is accepted is accepted again as it is sent.
+    #[test]
+    fn any_document_is_judged(mut value in any_json(), name in "[a-z]{1,3}", repair in any::<bool>()) {
+        if repair && value.is_object() {
+            value["apiVersion"] = json!("v1");
+            value["kind"] = json!("Pod");
+            value["metadata"] = json!({"name": name, "annotations": {}});
+        }
+        match Desired::new(value, &owner()) {
+            Err(invalid) => prop_assert!(!invalid.problems.is_empty()),
+            Ok(desired) => {
+                let sent = serde_json::from_str(desired.json().get()).unwrap();
+                let again = Desired::new(sent, &owner()).unwrap();
+                prop_assert_eq!(again.json().get(), desired.json().get());
+                prop_assert_eq!(again.hash(), desired.hash());
+            }
+        }
+    }
 }
