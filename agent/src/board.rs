@@ -107,7 +107,9 @@ pub(crate) struct Board {
 impl Board {
     /// An empty board.
     pub(crate) fn new() -> Self {
-        Self { lines: watch::Sender::new(Lines::new()) }
+        Self {
+            lines: watch::Sender::new(Lines::new()),
+        }
     }
 
     /// Writes the line of a Sync.
@@ -123,7 +125,8 @@ impl Board {
 
     /// Removes the line of a Sync that is gone.
     pub(crate) fn remove(&self, name: &SyncName) {
-        self.lines.send_if_modified(|lines| lines.remove(name).is_some());
+        self.lines
+            .send_if_modified(|lines| lines.remove(name).is_some());
     }
 
     /// Hears of every change.
@@ -169,8 +172,8 @@ pub(crate) fn waits_for(
         if entry.standing != Standing::Ready {
             return Some(format!("waiting for Sync {dependency} to become ready"));
         }
-        let behind = entry.source.as_ref() == Some(source)
-            && entry.revision.as_deref() != Some(revision);
+        let behind =
+            entry.source.as_ref() == Some(source) && entry.revision.as_deref() != Some(revision);
         behind.then(|| format!("waiting for Sync {dependency} to apply {revision}"))
     })
 }
@@ -188,7 +191,11 @@ fn circle(lines: &Lines, name: &SyncName, depends_on: &[SyncName]) -> Option<Vec
             continue;
         }
         seen.push(last.clone());
-        for next in lines.get(last).map(|entry| entry.depends_on.as_slice()).unwrap_or_default() {
+        for next in lines
+            .get(last)
+            .map(|entry| entry.depends_on.as_slice())
+            .unwrap_or_default()
+        {
             let mut longer = way.clone();
             longer.push(next.clone());
             ways.push(longer);
@@ -206,7 +213,11 @@ mod tests {
     }
 
     fn source(url: &str) -> SourceKey {
-        SourceKey { namespace: "ns".to_owned(), url: url.to_owned(), secret: None }
+        SourceKey {
+            namespace: "ns".to_owned(),
+            url: url.to_owned(),
+            secret: None,
+        }
     }
 
     fn ready(url: &str, revision: &str, depends_on: &[&str]) -> Entry {
@@ -235,7 +246,11 @@ mod tests {
         lines.insert(name("a"), ready("u", "r2", &[]));
         assert_eq!(waits(&lines, &["a"]), None);
         lines.insert(name("a"), ready("other", "r1", &[]));
-        assert_eq!(waits(&lines, &["a"]), None, "another repository has revisions of its own");
+        assert_eq!(
+            waits(&lines, &["a"]),
+            None,
+            "another repository has revisions of its own"
+        );
     }
 
     #[test]
@@ -245,6 +260,10 @@ mod tests {
         lines.insert(name("c"), ready("u", "r2", &["b"]));
         let text = waits(&lines, &["a"]).unwrap();
         assert!(text.contains("a, c, b wait for each other"), "{text}");
-        assert!(waits(&lines, &["b"]).unwrap().contains("wait for each other"));
+        assert!(
+            waits(&lines, &["b"])
+                .unwrap()
+                .contains("wait for each other")
+        );
     }
 }

@@ -47,7 +47,11 @@ pub(crate) fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Nobody is left to tell if standard error is closed.
-            drop(writeln!(std::io::stderr(), "error: {}", chain(error.as_ref())));
+            drop(writeln!(
+                std::io::stderr(),
+                "error: {}",
+                chain(error.as_ref())
+            ));
             ExitCode::from(FAILED)
         }
     }

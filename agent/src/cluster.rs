@@ -60,7 +60,11 @@ impl Cluster {
     /// Puts the parts together.
     pub(crate) fn new(client: Client, authority: Authority) -> Self {
         let kinds = Kinds::new(client.clone());
-        Self { client, kinds, authority }
+        Self {
+            client,
+            kinds,
+            authority,
+        }
     }
 
     /// The plain client, for reads of types that are known at compile time.
@@ -81,15 +85,23 @@ impl Cluster {
     /// Applies one object with our field manager and returns its metadata afterwards.
     pub(crate) async fn apply(&self, desired: &Desired, mode: Mode) -> Result<ObjectMeta, Problem> {
         let id = desired.id();
-        let kind = self.kinds.resolve(&id.group, desired.version(), &id.kind).await?;
+        let kind = self
+            .kinds
+            .resolve(&id.group, desired.version(), &id.kind)
+            .await?;
         let api = self.objects(&kind, id.namespace.as_deref());
-        let mut params = PatchParams::apply(FIELD_MANAGER).force().validation_strict();
+        let mut params = PatchParams::apply(FIELD_MANAGER)
+            .force()
+            .validation_strict();
         if mode == Mode::DryRun {
             params = params.dry_run();
         }
         let patch = Patch::Apply(desired.json());
         let answer = self
-            .write(Secrecy::of(&id.group, &id.kind), api.patch_metadata(&id.name, &params, &patch))
+            .write(
+                Secrecy::of(&id.group, &id.kind),
+                api.patch_metadata(&id.name, &params, &patch),
+            )
             .await?;
         Ok(answer.metadata)
     }
@@ -111,7 +123,10 @@ impl Cluster {
             }),
             ..DeleteParams::default()
         };
-        match self.write(Secrecy::Open, api.delete(&id.name, &params)).await {
+        match self
+            .write(Secrecy::Open, api.delete(&id.name, &params))
+            .await
+        {
             Ok(_) => Ok(Deletion::Accepted),
             Err(problem) if problem.is_not_found() => Ok(Deletion::Gone),
             Err(problem) => Err(problem),
@@ -145,7 +160,10 @@ impl Cluster {
         patch: &serde_json::Value,
     ) -> Result<(), Problem> {
         let id = desired.id();
-        let kind = self.kinds.resolve(&id.group, desired.version(), &id.kind).await?;
+        let kind = self
+            .kinds
+            .resolve(&id.group, desired.version(), &id.kind)
+            .await?;
         let api = self.objects(&kind, id.namespace.as_deref());
         let params = PatchParams {
             field_manager: Some(FIELD_MANAGER.to_owned()),
@@ -153,7 +171,9 @@ impl Cluster {
         };
         let patch = Patch::Merge(patch);
         let call = api.patch_metadata(&id.name, &params, &patch);
-        self.write(Secrecy::of(&id.group, &id.kind), call).await.map(drop)
+        self.write(Secrecy::of(&id.group, &id.kind), call)
+            .await
+            .map(drop)
     }
 
     /// Reads one whole object. `None` if the server has no such object or kind.
@@ -169,10 +189,14 @@ impl Cluster {
         };
         let api = self.objects(&kind, id.namespace.as_deref());
         let secrecy = Secrecy::of(&id.group, &id.kind);
-        let Some(object) = read(secrecy, api.get_opt(&id.name)).await? else { return Ok(None) };
+        let Some(object) = read(secrecy, api.get_opt(&id.name)).await? else {
+            return Ok(None);
+        };
         serde_json::to_value(object)
             .map(Some)
-            .map_err(|error| Problem::Answer { reason: error.to_string() })
+            .map_err(|error| Problem::Answer {
+                reason: error.to_string(),
+            })
     }
 
     /// Sets which finalizers of a Sync are ours; those of others stay.
@@ -191,7 +215,11 @@ impl Cluster {
             "metadata": { "name": name, "uid": sync.uid(), "finalizers": finalizers },
         });
         let params = PatchParams::apply(STATUS_MANAGER).force();
-        self.write(Secrecy::Open, api.patch(&name, &params, &Patch::Apply(&patch))).await
+        self.write(
+            Secrecy::Open,
+            api.patch(&name, &params, &Patch::Apply(&patch)),
+        )
+        .await
     }
 
     /// Sends a merge patch to the status of one object.
@@ -208,7 +236,11 @@ impl Cluster {
             field_manager: Some(STATUS_MANAGER.to_owned()),
             ..PatchParams::default()
         };
-        self.write(Secrecy::Open, api.patch_status(name, &params, &Patch::Merge(patch))).await
+        self.write(
+            Secrecy::Open,
+            api.patch_status(name, &params, &Patch::Merge(patch)),
+        )
+        .await
     }
 
     /// Runs one write if this process may write, within [`CALL_TIMEOUT`].
@@ -244,6 +276,8 @@ pub(crate) async fn read<T>(
 ) -> Result<T, Problem> {
     match timeout(CALL_TIMEOUT, call).await {
         Ok(answer) => answer.map_err(|error| Problem::from_kube(error, secrecy)),
-        Err(_) => Err(Problem::TimedOut { seconds: CALL_TIMEOUT.as_secs() }),
+        Err(_) => Err(Problem::TimedOut {
+            seconds: CALL_TIMEOUT.as_secs(),
+        }),
     }
 }

@@ -54,8 +54,18 @@ pub(crate) struct Config {
 }
 
 /// Runs until `stop`, or until a part has died.
-pub(crate) async fn run(config: Config, client: Client, stop: CancellationToken) -> anyhow::Result<()> {
-    let Config { listen, namespace, mirrors, webhook_token_file, identity } = config;
+pub(crate) async fn run(
+    config: Config,
+    client: Client,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let Config {
+        listen,
+        namespace,
+        mirrors,
+        webhook_token_file,
+        identity,
+    } = config;
     let listener = TcpListener::bind(listen)
         .await
         .with_context(|| format!("cannot listen on {listen}; hint: choose another --listen"))?;
@@ -174,7 +184,12 @@ impl Marks {
 
 impl Controller {
     fn new(shared: Arc<Shared>, stop: CancellationToken) -> Self {
-        Self { shared, stop, known: BTreeMap::new(), tasks: JoinSet::new() }
+        Self {
+            shared,
+            stop,
+            known: BTreeMap::new(),
+            tasks: JoinSet::new(),
+        }
     }
 
     /// Follows the Syncs until `stop`.
@@ -201,12 +216,14 @@ impl Controller {
                 event = stream.next() => match event {
                     Some(Ok(watcher::Event::Init)) => listed.clear(),
                     Some(Ok(watcher::Event::InitApply(sync))) => {
-                        listed.extend(self.saw(sync));
+                        listed.push(self.saw(sync));
                     }
                     Some(Ok(watcher::Event::InitDone)) => {
                         let gone: Vec<SyncName> =
                             self.known.keys().filter(|name| !listed.contains(name)).cloned().collect();
-                        gone.iter().for_each(|name| self.forget(name));
+                        for name in &gone {
+                            self.forget(name);
+                        }
                         self.shared.listed.cancel();
                     }
                     Some(Ok(watcher::Event::Apply(sync))) => drop(self.saw(sync)),
@@ -227,13 +244,13 @@ impl Controller {
     }
 
     /// Starts the task of a new Sync, or tells the one of a known Sync what changed.
-    fn saw(&mut self, sync: DeserializeGuard<Sync>) -> Option<SyncName> {
+    fn saw(&mut self, sync: DeserializeGuard<Sync>) -> SyncName {
         let name = SyncName::new(sync.name_any());
         let sync = match sync.0 {
             Ok(sync) => sync,
             Err(invalid) => {
                 tracing::warn!(sync = %name, error = %invalid.error, "this Sync cannot be read; hint: correct its spec");
-                return Some(name);
+                return name;
             }
         };
         let marks = Marks::of(&sync);
@@ -246,7 +263,7 @@ impl Controller {
                 known.marks = marks;
                 known.mailbox.changed(Arc::new(sync));
             }
-            return Some(name);
+            return name;
         }
         let mailbox = Arc::new(Mailbox::default());
         let stop = self.stop.child_token();
@@ -261,13 +278,23 @@ impl Controller {
             task.run().await;
             ended
         });
-        self.known.insert(name.clone(), Known { mailbox, stop, marks, uid });
-        Some(name)
+        self.known.insert(
+            name.clone(),
+            Known {
+                mailbox,
+                stop,
+                marks,
+                uid,
+            },
+        );
+        name
     }
 
     /// A Sync is gone, or its task has ended.
     fn forget(&mut self, name: &SyncName) {
-        let Some(known) = self.known.remove(name) else { return };
+        let Some(known) = self.known.remove(name) else {
+            return;
+        };
         known.stop.cancel();
         self.shared.watches.claim(&known.mailbox, []);
         self.shared.readers.remove(name);

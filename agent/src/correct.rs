@@ -24,9 +24,8 @@ pub(crate) struct Corrected {
 /// Whether an object has to be applied again.
 pub(crate) fn judge(desired: &Desired, applied: &Applied, live: &Live) -> Drift {
     let declared = desired.policy();
-    let hands_off = |policy: &ObjectPolicy| {
-        policy.reconcile == Toggle::Disabled || policy.ssa == Ssa::Ignore
-    };
+    let hands_off =
+        |policy: &ObjectPolicy| policy.reconcile == Toggle::Disabled || policy.ssa == Ssa::Ignore;
     if hands_off(&declared) {
         return Drift::None;
     }
@@ -49,7 +48,9 @@ pub(crate) fn judge(desired: &Desired, applied: &Applied, live: &Live) -> Drift 
 /// Whether a resource version is from before another one of the same object.
 fn older(one: &str, other: &str) -> bool {
     let number = |text: &str| text.parse::<u64>().ok();
-    number(one).zip(number(other)).is_some_and(|(one, other)| one < other)
+    number(one)
+        .zip(number(other))
+        .is_some_and(|(one, other)| one < other)
 }
 
 /// Applies all of them again, several at a time.
@@ -61,7 +62,11 @@ pub(crate) async fn correct(
         .map(|(object, _, live, drift)| async move {
             let by = author(&drift, &live);
             let result = one(walk, object, &live, &drift).await;
-            Corrected { id: object.id().clone(), by, result }
+            Corrected {
+                id: object.id().clone(),
+                by,
+                result,
+            }
         })
         .buffer_unordered(PARALLEL)
         .collect()
@@ -74,18 +79,26 @@ async fn one(
     live: &Live,
     drift: &Drift,
 ) -> Result<(Applied, bool), Problem> {
-    let mut taken = false;
-    if let (Drift::Edited { .. }, Ssa::Override) = (drift, object.policy().ssa) {
-        taken = takeover::take_over(walk.cluster, object).await?;
+    let mut applied = apply(walk, object).await?;
+    let changed = match live {
+        Live::Absent => true,
+        Live::Present(meta) => meta.resource_version != applied.resource_version,
+    };
+    // That put back what git declares. What people added beside it is theirs still.
+    let edited = matches!(drift, Drift::Edited { .. }) && object.policy().ssa == Ssa::Override;
+    if edited
+        && applied.managers.iter().any(takeover::is_people)
+        && takeover::take_over(walk.cluster, object).await?
+    {
+        applied = apply(walk, object).await?;
+        return Ok((applied, true));
     }
+    Ok((applied, changed))
+}
+
+async fn apply(walk: &Walk<'_>, object: &Desired) -> Result<Applied, Problem> {
     match walk.apply(object).await {
-        Some(Ok(applied)) => {
-            let changed = match live {
-                Live::Absent => true,
-                Live::Present(meta) => meta.resource_version != applied.resource_version,
-            };
-            Ok((applied, changed || taken))
-        }
+        Some(Ok(applied)) => Ok(applied),
         Some(Err(rejection)) => Err(rejection.problem),
         None => Err(Problem::Fenced),
     }
@@ -98,10 +111,27 @@ fn author(drift: &Drift, live: &Live) -> String {
         (Drift::Recreated, Live::Present(meta)) => &meta.managers,
         (Drift::None | Drift::Deleted | Drift::Recreated, _) => &[],
     };
-    let newest = stamps.iter().filter(|stamp| stamp.manager != FIELD_MANAGER).max_by_key(|s| s.time);
+    let newest = stamps
+        .iter()
+        .filter(|stamp| stamp.manager != FIELD_MANAGER)
+        .max_by_key(|s| s.time);
     match (newest, drift) {
-        (Some(ManagerStamp { manager, time: Some(time), .. }), _) => format!("{manager} at {time}"),
-        (Some(ManagerStamp { manager, time: None, .. }), _) => manager.clone(),
+        (
+            Some(ManagerStamp {
+                manager,
+                time: Some(time),
+                ..
+            }),
+            _,
+        ) => format!("{manager} at {time}"),
+        (
+            Some(ManagerStamp {
+                manager,
+                time: None,
+                ..
+            }),
+            _,
+        ) => manager.clone(),
         (None, Drift::Deleted) => "somebody who deleted it".to_owned(),
         (None, Drift::None | Drift::Recreated | Drift::Edited { .. }) => "somebody".to_owned(),
     }

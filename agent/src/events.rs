@@ -40,8 +40,10 @@ pub(crate) enum Tone {
 impl Events {
     /// `instance` tells agents apart.
     pub(crate) fn new(client: Client, authority: Authority, instance: &str) -> Self {
-        let reporter =
-            Reporter { controller: FIELD_MANAGER.into(), instance: Some(instance.to_owned()) };
+        let reporter = Reporter {
+            controller: FIELD_MANAGER.into(),
+            instance: Some(instance.to_owned()),
+        };
         Self {
             recorder: Recorder::new(client, reporter),
             authority,
@@ -51,7 +53,9 @@ impl Events {
 
     /// Tells about a Sync. `reason` is one word from a closed set.
     pub(crate) async fn send(&self, sync: &Sync, tone: Tone, reason: &str, note: &str) {
-        let Ok(_place) = self.under_way.try_acquire() else { return };
+        let Ok(_place) = self.under_way.try_acquire() else {
+            return;
+        };
         if self.authority.check().is_err() {
             return;
         }
@@ -67,7 +71,7 @@ impl Events {
         };
         let about: ObjectReference = sync.object_ref(&());
         match timeout(CALL, self.recorder.publish(&event, &about)).await {
-            Ok(Ok(_)) => {}
+            Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::debug!(%error, "an event was dropped"),
             Err(_) => tracing::debug!("an event was dropped: no answer"),
         }

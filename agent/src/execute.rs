@@ -80,7 +80,10 @@ impl Walk<'_> {
                     return walked;
                 }
             }
-            if let Err(halt) = self.stage(stage, desired, deadline, &mut walked.outcomes).await {
+            if let Err(halt) = self
+                .stage(stage, desired, deadline, &mut walked.outcomes)
+                .await
+            {
                 walked.halt = Some(halt);
                 return walked;
             }
@@ -128,14 +131,25 @@ impl Walk<'_> {
                     Some(Outcome::Pruned) | None => None,
                 };
                 let version = object.version().to_owned();
-                Some(Subject { id: id.clone(), version, generation })
+                Some(Subject {
+                    id: id.clone(),
+                    version,
+                    generation,
+                })
             })
             .collect();
         self.healthy(subjects, deadline).await?;
-        if stage.kind == StageKind::Definitions && stage.actions.iter().any(|action| {
-            action.writes() && action.id().kind == "CustomResourceDefinition"
-        }) {
-            self.cluster.kinds().refresh().await.map_err(|problem| Halt::Unhealthy(problem.to_string()))?;
+        if stage.kind == StageKind::Definitions
+            && stage
+                .actions
+                .iter()
+                .any(|action| action.writes() && action.id().kind == "CustomResourceDefinition")
+        {
+            self.cluster
+                .kinds()
+                .refresh()
+                .await
+                .map_err(|problem| Halt::Unhealthy(problem.to_string()))?;
         }
         Ok(())
     }
@@ -147,8 +161,11 @@ impl Walk<'_> {
             return None;
         }
         let result = self.cluster.apply(object, Mode::Real).await;
-        let outcome =
-            if result.is_ok() { metrics::Outcome::Done } else { metrics::Outcome::Failed };
+        let outcome = if result.is_ok() {
+            metrics::Outcome::Done
+        } else {
+            metrics::Outcome::Failed
+        };
         self.metrics.wrote(Verb::Apply, outcome);
         Some(match result {
             Ok(metadata) => {
@@ -157,7 +174,11 @@ impl Walk<'_> {
                 self.watches.learn(object.id(), meta);
                 Ok(applied)
             }
-            Err(problem) => Err(Rejection { id: object.id().clone(), place: None, problem }),
+            Err(problem) => Err(Rejection {
+                id: object.id().clone(),
+                place: None,
+                problem,
+            }),
         })
     }
 
@@ -201,9 +222,15 @@ impl Walk<'_> {
                 walked.halt = Some(Halt::Stopped);
                 return walked;
             }
-            let result = self.cluster.delete(&prune.id, &prune.version, prune.uid.as_str()).await;
-            let outcome =
-                if result.is_ok() { metrics::Outcome::Done } else { metrics::Outcome::Failed };
+            let result = self
+                .cluster
+                .delete(&prune.id, &prune.version, prune.uid.as_str())
+                .await;
+            let outcome = if result.is_ok() {
+                metrics::Outcome::Done
+            } else {
+                metrics::Outcome::Failed
+            };
             self.metrics.wrote(Verb::Delete, outcome);
             match result {
                 Ok(Deletion::Accepted) => going.push(prune),
@@ -211,7 +238,11 @@ impl Walk<'_> {
                     walked.outcomes.insert(prune.id.clone(), Outcome::Pruned);
                 }
                 // A conflict means another life of the object: it is looked at again.
-                Err(problem) => rejections.push(Rejection { id: prune.id.clone(), place: None, problem }),
+                Err(problem) => rejections.push(Rejection {
+                    id: prune.id.clone(),
+                    place: None,
+                    problem,
+                }),
             }
         }
         let deadline = Instant::now() + GONE;

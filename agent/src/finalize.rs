@@ -123,10 +123,7 @@ async fn delete_objects(
 }
 
 /// Asks the server about every object: the watches may not run any more.
-async fn observe(
-    walk: &Walk<'_>,
-    stored: &Stored,
-) -> Result<BTreeMap<ObjectId, Live>, Problem> {
+async fn observe(walk: &Walk<'_>, stored: &Stored) -> Result<BTreeMap<ObjectId, Live>, Problem> {
     let entries = stored.contents.entries.iter();
     let answers: Vec<Result<(ObjectId, Live), Problem>> = stream::iter(entries)
         .map(|(id, entry)| async move {

@@ -4,6 +4,7 @@
 pub(crate) mod access;
 pub(crate) mod fetcher;
 pub(crate) mod mirror;
+mod reference;
 pub(crate) mod revision;
 pub(crate) mod transport;
 pub(crate) mod tree;

@@ -70,7 +70,9 @@ pub(crate) async fn look(cluster: &Cluster, subjects: Vec<Subject>) -> BTreeMap<
         .map(|subject| async move {
             let health = match one(cluster, &subject).await {
                 Ok(health) => health,
-                Err(problem) => Health::Unknown { reason: problem.to_string() },
+                Err(problem) => Health::Unknown {
+                    reason: problem.to_string(),
+                },
             };
             (subject.id, health)
         })
@@ -80,9 +82,15 @@ pub(crate) async fn look(cluster: &Cluster, subjects: Vec<Subject>) -> BTreeMap<
 }
 
 async fn one(cluster: &Cluster, subject: &Subject) -> Result<Health, Problem> {
-    let Subject { id, version, generation } = subject;
+    let Subject {
+        id,
+        version,
+        generation,
+    } = subject;
     let Some(object) = cluster.object(id, version).await? else {
-        return Ok(Health::InProgress { reason: "it does not exist".to_owned() });
+        return Ok(Health::InProgress {
+            reason: "it does not exist".to_owned(),
+        });
     };
     let status = match cluster.kinds().resolve(&id.group, version, &id.kind).await {
         Ok(kind) => kind.status(),
@@ -102,7 +110,9 @@ async fn one(cluster: &Cluster, subject: &Subject) -> Result<Health, Problem> {
         context.binding_mode = binding_mode(cluster, &object).await?;
         return Ok(assess(&object, &context));
     }
-    let Some(pods) = pods(cluster, id, &object).await? else { return Ok(health) };
+    let Some(pods) = pods(cluster, id, &object).await? else {
+        return Ok(health);
+    };
     context.pods = Some(&pods);
     Ok(assess(&object, &context))
 }
@@ -116,7 +126,9 @@ async fn pods(
     if !matches!(id.group.as_str(), "apps" | "batch") {
         return Ok(None);
     }
-    let labels = object.pointer("/spec/selector/matchLabels").and_then(Value::as_object);
+    let labels = object
+        .pointer("/spec/selector/matchLabels")
+        .and_then(Value::as_object);
     let (Some(labels), Some(namespace)) = (labels, id.namespace.as_deref()) else {
         return Ok(None);
     };
@@ -125,21 +137,32 @@ async fn pods(
         .filter_map(|(key, value)| Some(format!("{key}={}", value.as_str()?)))
         .collect();
     let api: Api<Pod> = Api::namespaced(cluster.client(), namespace);
-    let params = ListParams::default().labels(&selector.join(",")).limit(PODS);
+    let params = ListParams::default()
+        .labels(&selector.join(","))
+        .limit(PODS);
     let list = read(Secrecy::Open, api.list(&params)).await?;
-    let pods = list.items.into_iter().filter_map(|pod| serde_json::to_value(pod).ok()).collect();
+    let pods = list
+        .items
+        .into_iter()
+        .filter_map(|pod| serde_json::to_value(pod).ok())
+        .collect();
     Ok(Some(pods))
 }
 
 async fn binding_mode(cluster: &Cluster, claim: &Value) -> Result<Option<BindingMode>, Problem> {
-    let Some(name) = claim.pointer("/spec/storageClassName").and_then(Value::as_str) else {
+    let Some(name) = claim
+        .pointer("/spec/storageClassName")
+        .and_then(Value::as_str)
+    else {
         return Ok(None);
     };
     let api: Api<StorageClass> = Api::all(cluster.client());
     let class = read(Secrecy::Open, api.get_opt(name)).await?;
-    Ok(match class.and_then(|class| class.volume_binding_mode).as_deref() {
-        Some("WaitForFirstConsumer") => Some(BindingMode::WaitForFirstConsumer),
-        Some("Immediate") => Some(BindingMode::Immediate),
-        Some(_) | None => None,
-    })
+    Ok(
+        match class.and_then(|class| class.volume_binding_mode).as_deref() {
+            Some("WaitForFirstConsumer") => Some(BindingMode::WaitForFirstConsumer),
+            Some("Immediate") => Some(BindingMode::Immediate),
+            Some(_) | None => None,
+        },
+    )
 }

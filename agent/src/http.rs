@@ -34,12 +34,16 @@ pub(crate) struct Heartbeat {
 impl Heartbeat {
     /// Starts with a beat.
     pub(crate) fn new() -> Self {
-        Self { start: Instant::now(), beat: AtomicU64::new(0) }
+        Self {
+            start: Instant::now(),
+            beat: AtomicU64::new(0),
+        }
     }
 
     /// The loop advanced.
     pub(crate) fn advance(&self) {
-        self.beat.store(self.start.elapsed().as_secs(), Ordering::Relaxed);
+        self.beat
+            .store(self.start.elapsed().as_secs(), Ordering::Relaxed);
     }
 
     fn age(&self) -> Duration {
@@ -68,8 +72,13 @@ pub(crate) async fn serve(
         .route("/metrics", get(metrics))
         .route("/api/v1/status", get(status))
         .route("/hook/{id}", post(hook))
-        .with_state(Site { shared, gate: Arc::new(gate) });
-    axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
+        .with_state(Site {
+            shared,
+            gate: Arc::new(gate),
+        });
+    axum::serve(listener, router)
+        .with_graceful_shutdown(stop.cancelled_owned())
+        .await
 }
 
 async fn healthz(State(site): State<Site>) -> Response {
@@ -89,7 +98,11 @@ async fn readyz(State(site): State<Site>) -> Response {
     if site.shared.board.all_attempted() {
         (StatusCode::OK, "ok\n").into_response()
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "the first sync is not done\n").into_response()
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the first sync is not done\n",
+        )
+            .into_response()
     }
 }
 
@@ -144,8 +157,18 @@ async fn receive(
 ) -> Result<Push, (StatusCode, String)> {
     let body = match timeout(BODY_TIMEOUT, to_bytes(body, BODY_LIMIT)).await {
         Ok(Ok(body)) => body,
-        Ok(Err(_)) => return Err((StatusCode::PAYLOAD_TOO_LARGE, "the body is too large".to_owned())),
-        Err(_) => return Err((StatusCode::REQUEST_TIMEOUT, "the body took too long".to_owned())),
+        Ok(Err(_)) => {
+            return Err((
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "the body is too large".to_owned(),
+            ));
+        }
+        Err(_) => {
+            return Err((
+                StatusCode::REQUEST_TIMEOUT,
+                "the body took too long".to_owned(),
+            ));
+        }
     };
     let field = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let signature = field("x-hub-signature-256").or_else(|| field("x-gitea-signature"));

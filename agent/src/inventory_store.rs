@@ -32,7 +32,11 @@ impl Store {
     /// The Inventory of a Sync.
     pub(crate) fn new(cluster: &Cluster, namespace: &str, name: &str) -> Self {
         let api = Api::namespaced(cluster.client(), namespace);
-        Self { cluster: cluster.clone(), api, name: name.to_owned() }
+        Self {
+            cluster: cluster.clone(),
+            api,
+            name: name.to_owned(),
+        }
     }
 
     /// Reads it. An inventory that cannot be read is an error, never an empty one.
@@ -41,7 +45,10 @@ impl Store {
             return Ok(Stored::default());
         };
         let contents = contents(&object.spec)?;
-        Ok(Stored { contents, object: Some(object) })
+        Ok(Stored {
+            contents,
+            object: Some(object),
+        })
     }
 
     /// Writes `contents` unless that is what is stored.
@@ -59,27 +66,31 @@ impl Store {
             field_manager: Some(crate::api::names::STATUS_MANAGER.to_owned()),
             ..PostParams::default()
         };
-        let object = match stored.object.clone() {
-            Some(object) => {
-                let object = Inventory { spec, ..object };
-                let call = self.api.replace(&self.name, &params, &object);
-                self.cluster.write(Secrecy::Open, call).await?
-            }
-            None => {
-                let mut object = Inventory::new(&self.name, spec);
-                object.meta_mut().owner_references = Some(vec![owner(sync)]);
-                let call = self.api.create(&params, &object);
-                self.cluster.write(Secrecy::Open, call).await?
-            }
+        let object = if let Some(object) = stored.object.clone() {
+            let object = Inventory { spec, ..object };
+            let call = self.api.replace(&self.name, &params, &object);
+            self.cluster.write(Secrecy::Open, call).await?
+        } else {
+            let mut object = Inventory::new(&self.name, spec);
+            object.meta_mut().owner_references = Some(vec![owner(sync)]);
+            let call = self.api.create(&params, &object);
+            self.cluster.write(Secrecy::Open, call).await?
         };
-        *stored = Stored { contents, object: Some(object) };
+        *stored = Stored {
+            contents,
+            object: Some(object),
+        };
         Ok(())
     }
 
     /// Deletes it, once nothing in it is ours any more.
     pub(crate) async fn delete(&self) -> Result<(), Problem> {
         let params = DeleteParams::default();
-        match self.cluster.write(Secrecy::Open, self.api.delete(&self.name, &params)).await {
+        match self
+            .cluster
+            .write(Secrecy::Open, self.api.delete(&self.name, &params))
+            .await
+        {
             Ok(_) => Ok(()),
             Err(problem) if problem.is_not_found() => Ok(()),
             Err(problem) => Err(problem),
@@ -102,13 +113,17 @@ fn owner(sync: &Sync) -> OwnerReference {
 fn contents(spec: &InventorySpec) -> Result<Contents, Problem> {
     serde_json::to_value(spec)
         .and_then(serde_json::from_value)
-        .map_err(|error| Problem::Answer { reason: format!("the Inventory: {error}") })
+        .map_err(|error| Problem::Answer {
+            reason: format!("the Inventory: {error}"),
+        })
 }
 
 fn spec(contents: &Contents) -> Result<InventorySpec, Problem> {
     serde_json::to_value(contents)
         .and_then(serde_json::from_value)
-        .map_err(|error| Problem::Answer { reason: format!("the Inventory: {error}") })
+        .map_err(|error| Problem::Answer {
+            reason: format!("the Inventory: {error}"),
+        })
 }
 
 #[cfg(test)]
@@ -126,7 +141,10 @@ mod tests {
         };
         let before = Contents {
             entries: [
-                (ObjectId::new("apps", "Deployment", Some("a"), "b"), entry(Some("u"))),
+                (
+                    ObjectId::new("apps", "Deployment", Some("a"), "b"),
+                    entry(Some("u")),
+                ),
                 (ObjectId::new("", "Namespace", None, "a"), entry(None)),
             ]
             .into(),

@@ -60,7 +60,10 @@ pub(crate) struct Kinds {
 impl Kinds {
     /// An empty table that is filled on first use.
     pub(crate) fn new(client: Client) -> Self {
-        Self { client, known: Arc::default() }
+        Self {
+            client,
+            known: Arc::default(),
+        }
     }
 
     /// Finds a kind, asking the server again if it is not known.
@@ -77,36 +80,66 @@ impl Kinds {
         if self.may_ask() {
             self.refresh().await?;
         }
-        self.table().get(&key).cloned().ok_or_else(|| Problem::NoSuchKind {
-            api_version: if group.is_empty() {
-                version.to_owned()
-            } else {
-                format!("{group}/{version}")
-            },
-            kind: kind.to_owned(),
-        })
+        self.table()
+            .get(&key)
+            .cloned()
+            .ok_or_else(|| Problem::NoSuchKind {
+                api_version: if group.is_empty() {
+                    version.to_owned()
+                } else {
+                    format!("{group}/{version}")
+                },
+                kind: kind.to_owned(),
+            })
     }
 
     /// Asks the server for everything it serves; two requests.
     pub(crate) async fn refresh(&self) -> Result<(), Problem> {
-        let found = read(Secrecy::Open, Discovery::new(self.client.clone()).run_aggregated()).await?;
-        let groups = found.groups().map(|group| group.name().to_owned()).collect();
+        let found = read(
+            Secrecy::Open,
+            Discovery::new(self.client.clone()).run_aggregated(),
+        )
+        .await?;
+        let groups = found
+            .groups()
+            .map(|group| group.name().to_owned())
+            .collect();
         let mut table = Table::new();
         for group in found.groups() {
             for version in group.versions() {
                 for (resource, capabilities) in group.versioned_resources(version) {
-                    let key =
-                        (group.name().to_owned(), version.to_owned(), resource.kind.clone());
+                    let key = (
+                        group.name().to_owned(),
+                        version.to_owned(),
+                        resource.kind.clone(),
+                    );
                     let status = |plural: &str| plural == "status" || plural.ends_with("/status");
-                    let has = capabilities.subresources.iter().any(|(sub, _)| status(&sub.plural));
-                    let status =
-                        if has { StatusSubresource::Present } else { StatusSubresource::Absent };
-                    table.insert(key, Kind { resource, scope: capabilities.scope, status });
+                    let has = capabilities
+                        .subresources
+                        .iter()
+                        .any(|(sub, _)| status(&sub.plural));
+                    let status = if has {
+                        StatusSubresource::Present
+                    } else {
+                        StatusSubresource::Absent
+                    };
+                    table.insert(
+                        key,
+                        Kind {
+                            resource,
+                            scope: capabilities.scope,
+                            status,
+                        },
+                    );
                 }
             }
         }
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        *known = Known { table: Arc::new(table), groups, asked: Some(Instant::now()) };
+        *known = Known {
+            table: Arc::new(table),
+            groups,
+            asked: Some(Instant::now()),
+        };
         Ok(())
     }
 
@@ -115,12 +148,21 @@ impl Kinds {
     pub(crate) fn surely_missing(&self, group: &str, version: &str) -> bool {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         !known.groups.contains(group)
-            || known.table.keys().any(|(other, at, _)| other == group && at == version)
+            || known
+                .table
+                .keys()
+                .any(|(other, at, _)| other == group && at == version)
     }
 
     /// Everything that is known now.
     pub(crate) fn table(&self) -> Arc<Table> {
-        Arc::clone(&self.known.lock().unwrap_or_else(PoisonError::into_inner).table)
+        Arc::clone(
+            &self
+                .known
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .table,
+        )
     }
 
     fn may_ask(&self) -> bool {

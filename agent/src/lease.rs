@@ -144,7 +144,9 @@ impl Contender {
     /// Gives the lease back, so that the next agent need not wait.
     pub(crate) async fn release(&self) {
         self.authority.set(None);
-        let Ok(Ok(mut lease)) = timeout(CALL, self.api.get(NAME)).await else { return };
+        let Ok(Ok(mut lease)) = timeout(CALL, self.api.get(NAME)).await else {
+            return;
+        };
         let Some(spec) = &mut lease.spec else { return };
         if spec.holder_identity.as_deref() != Some(&self.identity) {
             return;
@@ -152,7 +154,10 @@ impl Contender {
         spec.holder_identity = None;
         spec.renew_time = None;
         let params = PostParams::default();
-        if !matches!(timeout(CALL, self.api.replace(NAME, &params, &lease)).await, Ok(Ok(_))) {
+        if !matches!(
+            timeout(CALL, self.api.replace(NAME, &params, &lease)).await,
+            Ok(Ok(_))
+        ) {
             tracing::info!("the lease was not given back; the next agent waits until it expires");
         }
     }
@@ -188,16 +193,22 @@ impl Contender {
         spec.lease_duration_seconds = i32::try_from(DURATION.as_secs()).ok();
         spec.renew_time = Some(now);
         let params = PostParams::default();
-        let written = match current {
-            Some(lease) => {
-                let lease = Lease { spec: Some(spec), ..lease };
-                self.call(self.api.replace(NAME, &params, &lease)).await
-            }
-            None => {
-                let metadata = ObjectMeta { name: Some(NAME.to_owned()), ..ObjectMeta::default() };
-                let lease = Lease { metadata, spec: Some(spec) };
-                self.call(self.api.create(&params, &lease)).await
-            }
+        let written = if let Some(lease) = current {
+            let lease = Lease {
+                spec: Some(spec),
+                ..lease
+            };
+            self.call(self.api.replace(NAME, &params, &lease)).await
+        } else {
+            let metadata = ObjectMeta {
+                name: Some(NAME.to_owned()),
+                ..ObjectMeta::default()
+            };
+            let lease = Lease {
+                metadata,
+                spec: Some(spec),
+            };
+            self.call(self.api.create(&params, &lease)).await
         };
         match written {
             Ok(_) => {
@@ -214,7 +225,9 @@ impl Contender {
     async fn call<T>(&self, call: impl Future<Output = kube::Result<T>>) -> Result<T, Problem> {
         match timeout(CALL, call).await {
             Ok(answer) => answer.map_err(|error| Problem::from_kube(error, Secrecy::Open)),
-            Err(_) => Err(Problem::TimedOut { seconds: CALL.as_secs() }),
+            Err(_) => Err(Problem::TimedOut {
+                seconds: CALL.as_secs(),
+            }),
         }
     }
 }

@@ -23,10 +23,13 @@ pub(crate) struct InvalidFilter {
 
 /// Starts logging for the whole process.
 pub(crate) fn start(filter: &str, format: LogFormat) -> Result<(), InvalidFilter> {
-    let parsed = EnvFilter::try_new(filter)
-        .map_err(|source| InvalidFilter { filter: filter.to_owned(), source })?;
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(parsed).with_writer(std::io::stderr);
+    let parsed = EnvFilter::try_new(filter).map_err(|source| InvalidFilter {
+        filter: filter.to_owned(),
+        source,
+    })?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(parsed)
+        .with_writer(std::io::stderr);
     match format {
         LogFormat::Text => builder.with_ansi(false).finish().init(),
         LogFormat::Json => builder.json().flatten_event(true).finish().init(),

@@ -12,6 +12,7 @@ mod execute;
 mod finalize;
 mod git;
 mod health;
+mod hex;
 mod http;
 mod inventory_store;
 mod kinds;

@@ -89,7 +89,9 @@ pub(crate) struct Metrics {
 impl Metrics {
     /// Registers everything.
     pub(crate) fn new() -> Self {
-        let seconds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+        let seconds = [
+            0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+        ];
         let mut all = Self {
             registry: Registry::with_prefix(PREFIX),
             reconciles: Family::default(),
@@ -106,44 +108,102 @@ impl Metrics {
             watches: Gauge::default(),
         };
         let registry = &mut all.registry;
-        registry.register("reconciles", "Reconciliations by Sync and reason of the Ready condition", all.reconciles.clone());
+        registry.register(
+            "reconciles",
+            "Reconciliations by Sync and reason of the Ready condition",
+            all.reconciles.clone(),
+        );
         registry.register("ready", "1 if the Sync is ready", all.ready.clone());
         registry.register("objects", "Objects that the Sync owns", all.objects.clone());
-        registry.register("unhealthy_objects", "Objects of the Sync that are not healthy", all.unhealthy.clone());
-        registry.register("writes", "Writes to objects by verb and outcome", all.writes.clone());
-        registry.register("drift_corrections", "Foreign changes that were undone", all.corrections.clone());
-        registry.register("drift_held_objects", "Objects that are left alone for a while because another writer keeps changing them", all.held.clone());
+        registry.register(
+            "unhealthy_objects",
+            "Objects of the Sync that are not healthy",
+            all.unhealthy.clone(),
+        );
+        registry.register(
+            "writes",
+            "Writes to objects by verb and outcome",
+            all.writes.clone(),
+        );
+        registry.register(
+            "drift_corrections",
+            "Foreign changes that were undone",
+            all.corrections.clone(),
+        );
+        registry.register(
+            "drift_held_objects",
+            "Objects that are left alone for a while because another writer keeps changing them",
+            all.held.clone(),
+        );
         registry.register("webhooks", "Webhook calls by outcome", all.hooks.clone());
         registry.register("watches", "Watches that run", all.watches.clone());
-        registry.register_with_unit("reconcile_duration", "Time of a reconciliation, from trigger to the end of the apply", Unit::Seconds, all.duration.clone());
-        registry.register_with_unit("drift_correction_duration", "Time from the watch event to the answer of the apply", Unit::Seconds, all.correction_duration.clone());
-        registry.register_with_unit("last_success_timestamp", "Unix time of the last successful reconciliation", Unit::Seconds, all.last_success.clone());
+        registry.register_with_unit(
+            "reconcile_duration",
+            "Time of a reconciliation, from trigger to the end of the apply",
+            Unit::Seconds,
+            all.duration.clone(),
+        );
+        registry.register_with_unit(
+            "drift_correction_duration",
+            "Time from the watch event to the answer of the apply",
+            Unit::Seconds,
+            all.correction_duration.clone(),
+        );
+        registry.register_with_unit(
+            "last_success_timestamp",
+            "Unix time of the last successful reconciliation",
+            Unit::Seconds,
+            all.last_success.clone(),
+        );
         all
     }
 
     /// A reconciliation ended.
     pub(crate) fn reconciled(&self, sync: &str, reason: &'static str, seconds: f64) {
-        self.reconciles.get_or_create(&SyncOutcome { sync: sync.to_owned(), reason }).inc();
+        self.reconciles
+            .get_or_create(&SyncOutcome {
+                sync: sync.to_owned(),
+                reason,
+            })
+            .inc();
         self.duration.observe(seconds);
     }
 
     /// How a Sync stands.
     pub(crate) fn standing(&self, sync: &str, ready: bool, objects: usize, unhealthy: usize) {
-        let label = OfSync { sync: sync.to_owned() };
+        let label = OfSync {
+            sync: sync.to_owned(),
+        };
         self.ready.get_or_create(&label).set(i64::from(ready));
-        self.objects.get_or_create(&label).set(i64::try_from(objects).unwrap_or(i64::MAX));
-        self.unhealthy.get_or_create(&label).set(i64::try_from(unhealthy).unwrap_or(i64::MAX));
+        self.objects
+            .get_or_create(&label)
+            .set(i64::try_from(objects).unwrap_or(i64::MAX));
+        self.unhealthy
+            .get_or_create(&label)
+            .set(i64::try_from(unhealthy).unwrap_or(i64::MAX));
     }
 
     /// A reconciliation succeeded at this Unix time.
     pub(crate) fn succeeded(&self, sync: &str, unix_seconds: i64) {
-        self.last_success.get_or_create(&OfSync { sync: sync.to_owned() }).set(unix_seconds);
+        self.last_success
+            .get_or_create(&OfSync {
+                sync: sync.to_owned(),
+            })
+            .set(unix_seconds);
     }
 
     /// A Sync is gone.
     pub(crate) fn forget(&self, sync: &str) {
-        let label = OfSync { sync: sync.to_owned() };
-        for family in [&self.ready, &self.objects, &self.unhealthy, &self.last_success, &self.held] {
+        let label = OfSync {
+            sync: sync.to_owned(),
+        };
+        for family in [
+            &self.ready,
+            &self.objects,
+            &self.unhealthy,
+            &self.last_success,
+            &self.held,
+        ] {
             family.remove(&label);
         }
         self.corrections.remove(&label);
@@ -156,14 +216,22 @@ impl Metrics {
 
     /// A foreign change was undone.
     pub(crate) fn corrected(&self, sync: &str, seconds: f64) {
-        self.corrections.get_or_create(&OfSync { sync: sync.to_owned() }).inc();
+        self.corrections
+            .get_or_create(&OfSync {
+                sync: sync.to_owned(),
+            })
+            .inc();
         self.correction_duration.observe(seconds);
     }
 
     /// Number of objects that are left alone for now.
     pub(crate) fn held(&self, sync: &str, objects: usize) {
         let objects = i64::try_from(objects).unwrap_or(i64::MAX);
-        self.held.get_or_create(&OfSync { sync: sync.to_owned() }).set(objects);
+        self.held
+            .get_or_create(&OfSync {
+                sync: sync.to_owned(),
+            })
+            .set(objects);
     }
 
     /// A webhook was called.

@@ -37,9 +37,15 @@ impl fmt::Display for Rejection {
 
 /// What of a plan is tried before anything is written, and what has to wait until the namespaces and
 /// CRDs of the same plan exist.
-pub(crate) fn split<'a>(plan: &Plan, desired: &'a [Desired]) -> (Vec<&'a Desired>, Vec<&'a Desired>) {
-    let writes: BTreeSet<&ObjectId> =
-        plan.actions().filter(|action| action.writes()).map(Action::id).collect();
+pub(crate) fn split<'a>(
+    plan: &Plan,
+    desired: &'a [Desired],
+) -> (Vec<&'a Desired>, Vec<&'a Desired>) {
+    let writes: BTreeSet<&ObjectId> = plan
+        .actions()
+        .filter(|action| action.writes())
+        .map(Action::id)
+        .collect();
     let coming: BTreeSet<&ObjectId> = plan
         .stages
         .iter()
@@ -55,7 +61,10 @@ pub(crate) fn split<'a>(plan: &Plan, desired: &'a [Desired]) -> (Vec<&'a Desired
         coming.iter().any(|one| {
             (one.is("", "Namespace") && id.namespace.as_deref() == Some(&one.name))
                 || (one.kind == "CustomResourceDefinition"
-                    && one.name.split_once('.').is_some_and(|(_, group)| group == id.group))
+                    && one
+                        .name
+                        .split_once('.')
+                        .is_some_and(|(_, group)| group == id.group))
         })
     };
     desired
@@ -72,12 +81,23 @@ pub(crate) async fn check(
 ) -> Vec<Rejection> {
     let tries = stream::iter(objects.iter().copied()).map(|object| async move {
         let result = cluster.apply(object, Mode::DryRun).await;
-        let outcome = if result.is_ok() { Outcome::Done } else { Outcome::Failed };
+        let outcome = if result.is_ok() {
+            Outcome::Done
+        } else {
+            Outcome::Failed
+        };
         metrics.wrote(Verb::DryRun, outcome);
-        result.err().map(|problem| Rejection { id: object.id().clone(), place: None, problem })
+        result.err().map(|problem| Rejection {
+            id: object.id().clone(),
+            place: None,
+            problem,
+        })
     });
-    let mut rejections: Vec<Rejection> =
-        tries.buffer_unordered(PARALLEL).filter_map(|rejection| async { rejection }).collect().await;
+    let mut rejections: Vec<Rejection> = tries
+        .buffer_unordered(PARALLEL)
+        .filter_map(|rejection| async { rejection })
+        .collect()
+        .await;
     rejections.sort_by(|one, other| one.id.cmp(&other.id));
     rejections
 }

@@ -22,7 +22,11 @@ pub(crate) enum Secrecy {
 impl Secrecy {
     /// Decides by group and kind.
     pub(crate) fn of(group: &str, kind: &str) -> Self {
-        if group.is_empty() && kind == "Secret" { Self::Secret } else { Self::Open }
+        if group.is_empty() && kind == "Secret" {
+            Self::Secret
+        } else {
+            Self::Open
+        }
     }
 }
 
@@ -42,7 +46,9 @@ pub(crate) enum Problem {
     #[error("cannot understand the API server's answer: {reason}")]
     Answer { reason: String },
     /// The server does not serve the kind.
-    #[error("the server has no kind {kind} in {api_version}; hint: is its CRD in the repository, and applied first?")]
+    #[error(
+        "the server has no kind {kind} in {api_version}; hint: is its CRD in the repository, and applied first?"
+    )]
     NoSuchKind { api_version: String, kind: String },
     /// Another agent has taken over.
     #[error("this agent does not hold the lease and must not write")]
@@ -73,18 +79,24 @@ impl fmt::Display for Refusal {
 
 impl Problem {
     /// Keeps of an error what may be shown.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "all other variants are failures of the connection, and differ by kube's features"
+    )]
     pub(crate) fn from_kube(error: kube::Error, secrecy: Secrecy) -> Self {
         match error {
             kube::Error::Api(status) => Self::Refused(Refusal::new(&status, secrecy)),
             kube::Error::SerdeError(source) => match secrecy {
-                Secrecy::Open => Self::Answer { reason: source.to_string() },
-                Secrecy::Secret => Self::Answer { reason: "details withheld".to_owned() },
+                Secrecy::Open => Self::Answer {
+                    reason: source.to_string(),
+                },
+                Secrecy::Secret => Self::Answer {
+                    reason: "details withheld".to_owned(),
+                },
             },
-            #[expect(
-                clippy::wildcard_enum_match_arm,
-                reason = "the other variants are failures of the connection and differ by features of kube"
-            )]
-            other => Self::Unreachable { reason: chain(&other) },
+            other => Self::Unreachable {
+                reason: chain(&other),
+            },
         }
     }
 
@@ -126,22 +138,34 @@ impl Refusal {
             Secrecy::Open => shorten(&status.message),
             Secrecy::Secret => withheld(status),
         };
-        Self { code: status.code, reason: status.reason.clone(), message }
+        Self {
+            code: status.code,
+            reason: status.reason.clone(),
+            message,
+        }
     }
 }
 
 /// Names the fields that the server complained about, and nothing else.
 fn withheld(status: &Status) -> String {
-    let causes = status.details.as_ref().map(|details| details.causes.as_slice()).unwrap_or_default();
+    let causes = status
+        .details
+        .as_ref()
+        .map(|details| details.causes.as_slice())
+        .unwrap_or_default();
     let fields: Vec<&str> = causes
         .iter()
         .map(|cause| cause.field.as_str())
         .filter(|field| !field.is_empty() && field.len() < 200)
         .collect();
     if fields.is_empty() {
-        "the server refused this Secret (its answer may repeat the secret and is withheld)".to_owned()
+        "the server refused this Secret (its answer may repeat the secret and is withheld)"
+            .to_owned()
     } else {
-        format!("the server refused this Secret because of {} (values withheld)", fields.join(", "))
+        format!(
+            "the server refused this Secret because of {} (values withheld)",
+            fields.join(", ")
+        )
     }
 }
 
@@ -178,18 +202,29 @@ mod tests {
             message: "Invalid value: \"canary\"".to_owned(),
             field: "data[password]".to_owned(),
         };
-        let details = StatusDetails { causes: vec![cause], ..StatusDetails::default() };
-        Status::failure("Secret \"a\" is invalid: canary", "Invalid").with_code(422).with_details(details)
+        let details = StatusDetails {
+            name: "a".to_owned(),
+            group: String::new(),
+            kind: "Secret".to_owned(),
+            uid: String::new(),
+            causes: vec![cause],
+            retry_after_seconds: 0,
+        };
+        Status::failure("Secret \"a\" is invalid: canary", "Invalid")
+            .with_code(422)
+            .with_details(details)
     }
 
     #[test]
     fn withholds_what_may_be_secret() {
-        let error = |secrecy| {
-            Problem::from_kube(kube::Error::Api(status().boxed()), secrecy).to_string()
-        };
+        let error =
+            |secrecy| Problem::from_kube(kube::Error::Api(status().boxed()), secrecy).to_string();
         let secret = error(Secrecy::of("", "Secret"));
         assert!(!secret.contains("canary"), "{secret}");
-        assert!(secret.contains("data[password]") && secret.contains("422"), "{secret}");
+        assert!(
+            secret.contains("data[password]") && secret.contains("422"),
+            "{secret}"
+        );
         assert!(error(Secrecy::of("", "ConfigMap")).contains("canary"));
         assert!(error(Secrecy::of("example.com", "Secret")).contains("canary"));
     }
@@ -197,7 +232,11 @@ mod tests {
     #[test]
     fn sorts_answers() {
         let refused = |code| {
-            Problem::Refused(Refusal { code, reason: String::new(), message: String::new() })
+            Problem::Refused(Refusal {
+                code,
+                reason: String::new(),
+                message: String::new(),
+            })
         };
         assert!(refused(503).is_transient() && refused(429).is_transient());
         assert!(!refused(422).is_transient() && !refused(403).is_transient());

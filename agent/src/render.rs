@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use crate::git::mirror::Mirror;
 use crate::git::revision::CommitId;
 use crate::git::tree::CommitTree;
+use crate::hex::hex;
 use crate::kinds::Table;
 use crate::scope::Scopes;
 
@@ -52,7 +53,10 @@ pub(crate) struct Task {
 pub(crate) enum RenderError {
     /// The commit could not be read.
     #[error("cannot read commit {commit}")]
-    Commit { commit: CommitId, source: git2::Error },
+    Commit {
+        commit: CommitId,
+        source: git2::Error,
+    },
     /// The tree could not be read.
     #[error("cannot read the repository")]
     Tree(#[from] TreeError),
@@ -104,7 +108,12 @@ fn list(objects: &[InvalidAt]) -> String {
 }
 
 fn unknown(objects: &[UnknownKind]) -> String {
-    let line = |UnknownKind { api_version, kind, name, place }: &UnknownKind| {
+    let line = |UnknownKind {
+                    api_version,
+                    kind,
+                    name,
+                    place,
+                }: &UnknownKind| {
         format!("{place}: {kind} {name}: the server has no kind {kind} in {api_version}\n")
     };
     let lines: String = objects.iter().map(line).collect();
@@ -113,13 +122,18 @@ fn unknown(objects: &[UnknownKind]) -> String {
 
 /// Renders. Blocks: it reads files and hashes.
 pub(crate) fn render(task: &Task) -> Result<Rendered, RenderError> {
-    let tree = CommitTree::open(&task.mirror, task.commit)
-        .map_err(|source| RenderError::Commit { commit: task.commit, source })?;
+    let tree =
+        CommitTree::open(&task.mirror, task.commit).map_err(|source| RenderError::Commit {
+            commit: task.commit,
+            source,
+        })?;
     let options = kustomize::Options::default();
     let objects = build(&tree, &task.path, task.namespace.as_deref(), &options)?.into_objects();
 
     let mut scopes = Scopes::new(&task.kinds);
-    objects.iter().for_each(|object| scopes.learn(object.value()));
+    for object in &objects {
+        scopes.learn(object.value());
+    }
     let mut desired = Vec::with_capacity(objects.len());
     let mut places = BTreeMap::new();
     let mut invalid = Vec::new();
@@ -129,9 +143,16 @@ pub(crate) fn render(task: &Task) -> Result<Rendered, RenderError> {
         // The tree of one object at a time is turned into bytes and dropped.
         let mut value = object.into_value();
         if let Err((api_version, kind)) = scopes.settle(&mut value) {
-            let name = value.pointer("/metadata/name").and_then(|name| name.as_str());
+            let name = value
+                .pointer("/metadata/name")
+                .and_then(|name| name.as_str());
             let name = name.unwrap_or_default().to_owned();
-            unknown.push(UnknownKind { api_version, kind, name, place });
+            unknown.push(UnknownKind {
+                api_version,
+                kind,
+                name,
+                place,
+            });
             continue;
         }
         match Desired::new(value, &task.owner) {
@@ -143,7 +164,10 @@ pub(crate) fn render(task: &Task) -> Result<Rendered, RenderError> {
         }
     }
     let twice = validate(&desired).err().into_iter().flatten();
-    invalid.extend(twice.map(|error| InvalidAt { place: String::new(), error }));
+    invalid.extend(twice.map(|error| InvalidAt {
+        place: String::new(),
+        error,
+    }));
     if !invalid.is_empty() {
         return Err(RenderError::Invalid(invalid));
     }
@@ -154,9 +178,12 @@ pub(crate) fn render(task: &Task) -> Result<Rendered, RenderError> {
     for object in &desired {
         digest.update(object.hash().to_string());
     }
-    let digits: String = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    let digest = format!("sha256:{digits}");
-    Ok(Rendered { desired: desired.into(), places: Arc::new(places), digest })
+    let digest = format!("sha256:{}", hex(&digest.finalize()));
+    Ok(Rendered {
+        desired: desired.into(),
+        places: Arc::new(places),
+        digest,
+    })
 }
 
 /// File and line of an object; empty if it comes from no file.
@@ -176,21 +203,34 @@ pub(crate) fn build(
     options: &kustomize::Options,
 ) -> Result<kustomize::Rendered, RenderError> {
     if tree.entry(path)? != Some(Entry::Folder) {
-        return Err(RenderError::NoFolder { path: path.to_owned() });
+        return Err(RenderError::NoFolder {
+            path: path.to_owned(),
+        });
     }
-    let mut files = Overlay { below: tree, added: BTreeMap::new() };
+    let mut files = Overlay {
+        below: tree,
+        added: BTreeMap::new(),
+    };
     if !is_kustomization(tree, path)? {
         let manifests = manifests(tree, path)?;
         if manifests.is_empty() {
-            return Err(RenderError::Empty { path: path.to_owned() });
+            return Err(RenderError::Empty {
+                path: path.to_owned(),
+            });
         }
-        files.added.insert(join(path, "kustomization.yaml"), kustomization(&manifests, None));
+        files.added.insert(
+            join(path, "kustomization.yaml"),
+            kustomization(&manifests, None),
+        );
     }
     let mut folder = path;
     if namespace.is_some() {
         folder = OVERLAY;
         let base = [join("..", path)];
-        files.added.insert(join(OVERLAY, "kustomization.yaml"), kustomization(&base, namespace));
+        files.added.insert(
+            join(OVERLAY, "kustomization.yaml"),
+            kustomization(&base, namespace),
+        );
     }
     kustomize::render(&files, folder, options).map_err(RenderError::Build)
 }
@@ -276,7 +316,9 @@ struct Overlay<'a> {
 impl Tree for Overlay<'_> {
     fn entry(&self, path: &str) -> Result<Option<Entry>, TreeError> {
         if let Some(text) = self.added.get(path) {
-            return Ok(Some(Entry::File { size: text.len() as u64 }));
+            return Ok(Some(Entry::File {
+                size: text.len() as u64,
+            }));
         }
         if path == OVERLAY {
             return Ok(Some(Entry::Folder));

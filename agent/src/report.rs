@@ -91,9 +91,12 @@ impl Verdict {
     pub(crate) fn text(&self) -> (Reason, &str) {
         match self {
             Self::Ready { message } => (Reason::Succeeded, message),
-            Self::Progressing { reason, message } | Self::Failed { reason, message, retry: _ } => {
-                (*reason, message)
-            }
+            Self::Progressing { reason, message }
+            | Self::Failed {
+                reason,
+                message,
+                retry: _,
+            } => (*reason, message),
         }
     }
 }
@@ -110,8 +113,14 @@ pub(crate) fn conditions(
     let (ready, reconciling, stalled) = match verdict {
         Verdict::Ready { .. } => ("True", false, false),
         Verdict::Progressing { .. } => ("Unknown", true, false),
-        Verdict::Failed { retry: Retry::Later, .. } => ("False", true, false),
-        Verdict::Failed { retry: Retry::OnChange, .. } => ("False", false, true),
+        Verdict::Failed {
+            retry: Retry::Later,
+            ..
+        } => ("False", true, false),
+        Verdict::Failed {
+            retry: Retry::OnChange,
+            ..
+        } => ("False", false, true),
     };
     let (healthy, why) = match health {
         Health::Current => ("True", "all objects are healthy"),
@@ -188,7 +197,12 @@ pub(crate) struct Attempt<'a> {
 
 /// Puts an attempt on top of the history, or counts it if it equals the newest entry.
 pub(crate) fn remember(status: &mut SyncStatus, attempt: &Attempt<'_>, now: Timestamp) {
-    let Attempt { revision, digest, reason, duration } = attempt;
+    let Attempt {
+        revision,
+        digest,
+        reason,
+        duration,
+    } = attempt;
     let time = now.round(Unit::Second).unwrap_or(now).to_string();
     let took = format!("{} ms", duration.as_millis());
     if let Some(newest) = status.history.first_mut()
@@ -223,17 +237,25 @@ mod tests {
     }
 
     fn ready() -> Verdict {
-        Verdict::Ready { message: "Applied revision: main".to_owned() }
+        Verdict::Ready {
+            message: "Applied revision: main".to_owned(),
+        }
     }
 
     fn failed(retry: Retry) -> Verdict {
         let message = "2 errors".to_owned();
-        Verdict::Failed { reason: Reason::BuildFailed, message, retry }
+        Verdict::Failed {
+            reason: Reason::BuildFailed,
+            message,
+            retry,
+        }
     }
 
     #[test]
     fn abnormal_conditions_exist_only_while_they_are_true() {
-        let progress = Health::InProgress { reason: "r".to_owned() };
+        let progress = Health::InProgress {
+            reason: "r".to_owned(),
+        };
         let types = |verdict: &Verdict| -> Vec<String> {
             conditions(&[], 1, verdict, &progress, at(0))
                 .into_iter()
@@ -275,8 +297,11 @@ mod tests {
         for revision in ["r1", "r2", "r3", "r4", "r5"] {
             remember(&mut status, &attempt(revision), at(70));
         }
-        let revisions: Vec<&str> =
-            status.history.iter().map(|entry| entry.revision.as_str()).collect();
+        let revisions: Vec<&str> = status
+            .history
+            .iter()
+            .map(|entry| entry.revision.as_str())
+            .collect();
         assert_eq!(revisions, ["r5", "r4", "r3", "r2", "r1"]);
     }
 }

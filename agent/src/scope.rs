@@ -19,7 +19,10 @@ pub(crate) struct Scopes<'a> {
 impl<'a> Scopes<'a> {
     /// Starts from what the server serves.
     pub(crate) const fn new(served: &'a Table) -> Self {
-        Self { served, coming: BTreeMap::new() }
+        Self {
+            served,
+            coming: BTreeMap::new(),
+        }
     }
 
     /// Learns from an object if it is a CRD.
@@ -28,24 +31,35 @@ impl<'a> Scopes<'a> {
         if text("/kind") != Some("CustomResourceDefinition") {
             return;
         }
-        if let (Some(group), Some(kind), Some(scope)) =
-            (text("/spec/group"), text("/spec/names/kind"), text("/spec/scope"))
-        {
-            self.coming.insert((group.to_owned(), kind.to_owned()), scope == "Namespaced");
+        if let (Some(group), Some(kind), Some(scope)) = (
+            text("/spec/group"),
+            text("/spec/names/kind"),
+            text("/spec/scope"),
+        ) {
+            self.coming
+                .insert((group.to_owned(), kind.to_owned()), scope == "Namespaced");
         }
     }
 
     /// Gives an object the namespace it belongs to. Returns `apiVersion` and `kind` if nobody knows
     /// the kind.
     pub(crate) fn settle(&self, object: &mut Value) -> Result<(), (String, String)> {
-        let text = |key: &str| object.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let text = |key: &str| {
+            object
+                .get(key)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
+        };
         let (api_version, kind) = (text("apiVersion"), text("kind"));
         if api_version.is_empty() || kind.is_empty() {
             // The check of the object itself says what is wrong with it.
             return Ok(());
         }
         let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
-        let served = self.served.get(&(group.to_owned(), version.to_owned(), kind.clone()));
+        let served = self
+            .served
+            .get(&(group.to_owned(), version.to_owned(), kind.clone()));
         let coming = self.coming.get(&(group.to_owned(), kind.clone()));
         let namespaced = match (served, coming) {
             (Some(served), _) => served.namespaced(),
@@ -57,7 +71,10 @@ impl<'a> Scopes<'a> {
         };
         if !namespaced {
             metadata.remove("namespace");
-        } else if metadata.get("namespace").is_none_or(|value| value.is_null() || value == "") {
+        } else if metadata
+            .get("namespace")
+            .is_none_or(|value| value.is_null() || value == "")
+        {
             metadata.insert("namespace".to_owned(), Value::from(DEFAULT_NAMESPACE));
         }
         Ok(())
@@ -84,11 +101,16 @@ mod tests {
                 "apiVersion": "example.com/v1", "kind": kind,
                 "metadata": {"name": "a", "namespace": namespace},
             });
-            scopes.settle(&mut object).map(|()| object.pointer("/metadata/namespace").cloned())
+            scopes
+                .settle(&mut object)
+                .map(|()| object.pointer("/metadata/namespace").cloned())
         };
         assert_eq!(settle("Robot", None), Ok(Some(json!("default"))));
         assert_eq!(settle("Robot", Some("shop")), Ok(Some(json!("shop"))));
         assert_eq!(settle("Planet", Some("shop")), Ok(None));
-        assert_eq!(settle("Star", None), Err(("example.com/v1".into(), "Star".into())));
+        assert_eq!(
+            settle("Star", None),
+            Err(("example.com/v1".into(), "Star".into()))
+        );
     }
 }

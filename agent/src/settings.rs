@@ -87,10 +87,15 @@ impl Settings {
         };
         let consent = prune_consent
             .iter()
-            .map(|text| text.parse().map_err(|source| InvalidSpec::Consent { source }))
+            .map(|text| {
+                text.parse()
+                    .map_err(|source| InvalidSpec::Consent { source })
+            })
             .collect::<Result<_, _>>()?;
         let limit = match prune_limit {
-            Some(text) => text.parse().map_err(|source| InvalidSpec::Limit { source })?,
+            Some(text) => text
+                .parse()
+                .map_err(|source| InvalidSpec::Limit { source })?,
             None => plan::plan::PruneLimit::default(),
         };
         Ok(Self {
@@ -100,8 +105,15 @@ impl Settings {
             interval: interval.duration(),
             retry: retry_interval.unwrap_or(*interval).duration(),
             timeout: timeout.duration(),
-            policy: Policy { prune: toggle(*prune), limit, consent },
-            depends_on: depends_on.iter().map(|other| SyncName::new(other.name.clone())).collect(),
+            policy: Policy {
+                prune: toggle(*prune),
+                limit,
+                consent,
+            },
+            depends_on: depends_on
+                .iter()
+                .map(|other| SyncName::new(other.name.clone()))
+                .collect(),
             target_namespace: target_namespace.clone(),
         })
     }
@@ -109,14 +121,22 @@ impl Settings {
 
 /// The field of the spec as the type that the rest of the program uses.
 const fn toggle(set: bool) -> Toggle {
-    if set { Toggle::Enabled } else { Toggle::Disabled }
+    if set {
+        Toggle::Enabled
+    } else {
+        Toggle::Disabled
+    }
 }
 
 fn directory(path: &str) -> Result<String, InvalidSpec> {
-    let parts: Vec<&str> =
-        path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+    let parts: Vec<&str> = path
+        .split('/')
+        .filter(|part| !part.is_empty() && *part != ".")
+        .collect();
     if parts.contains(&"..") {
-        return Err(InvalidSpec::Path { path: path.to_owned() });
+        return Err(InvalidSpec::Path {
+            path: path.to_owned(),
+        });
     }
     Ok(parts.join("/"))
 }
@@ -131,23 +151,34 @@ mod tests {
             assert_eq!(directory(path).unwrap(), expected, "{path}");
         }
         for path in ["..", "a/../../b", "./../x"] {
-            assert!(directory(path).unwrap_err().to_string().contains("hint:"), "{path}");
+            assert!(
+                directory(path).unwrap_err().to_string().contains("hint:"),
+                "{path}"
+            );
         }
     }
 
     #[test]
     fn one_source_it_is() {
         let sync = |spec: &str| -> Sync {
-            let text = format!(r#"{{"apiVersion":"immuops.dev/v1alpha1","kind":"Sync","metadata":{{"name":"a","namespace":"n"}},"spec":{spec}}}"#);
+            let text = format!(
+                r#"{{"apiVersion":"immuops.dev/v1alpha1","kind":"Sync","metadata":{{"name":"a","namespace":"n"}},"spec":{spec}}}"#
+            );
             serde_json::from_str(&text).unwrap()
         };
         let cases = [
             (r#"{"source":{"url":"https://a"}}"#, true),
             (r#"{"sourceRef":{"name":"b"}}"#, true),
             ("{}", false),
-            (r#"{"source":{"url":"https://a"},"sourceRef":{"name":"b"}}"#, false),
+            (
+                r#"{"source":{"url":"https://a"},"sourceRef":{"name":"b"}}"#,
+                false,
+            ),
             (r#"{"sourceRef":{"name":"b"},"pruneLimit":"many"}"#, false),
-            (r#"{"sourceRef":{"name":"b"},"pruneConsent":["all"]}"#, false),
+            (
+                r#"{"sourceRef":{"name":"b"},"pruneConsent":["all"]}"#,
+                false,
+            ),
         ];
         for (spec, valid) in cases {
             assert_eq!(Settings::of(&sync(spec)).is_ok(), valid, "{spec}");

@@ -42,7 +42,9 @@ pub(crate) struct Shared {
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").field("namespace", &self.namespace).finish_non_exhaustive()
+        f.debug_struct("Shared")
+            .field("namespace", &self.namespace)
+            .finish_non_exhaustive()
     }
 }
 
@@ -66,7 +68,10 @@ pub(crate) struct Readers {
 impl Readers {
     /// Sets what a Sync reads.
     pub(crate) fn set(&self, name: &SyncName, reader: Reader) {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), reader);
+        self.table
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(name.clone(), reader);
     }
 
     /// The source that a Sync reads, once that is known.
@@ -77,7 +82,10 @@ impl Readers {
 
     /// Forgets a Sync.
     pub(crate) fn remove(&self, name: &SyncName) {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+        self.table
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(name);
     }
 
     /// Tells everybody else who reads this that it has moved.
@@ -94,18 +102,30 @@ impl Readers {
 impl Shared {
     /// Tells all Syncs that read the source of `name` that a reference of it moved. Returns how many.
     pub(crate) fn pushed(&self, name: &SyncName, reference: &str) -> usize {
-        let table = self.readers.table.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(named) = table.get(name) else { return 0 };
-        let concerned = table
-            .values()
-            .filter(|reader| reader.key.url == named.key.url && concerns(&reader.reference, reference));
+        let table = self
+            .readers
+            .table
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let Some(named) = table.get(name) else {
+            return 0;
+        };
+        let concerned = table.values().filter(|reader| {
+            reader.key.url == named.key.url && concerns(&reader.reference, reference)
+        });
         concerned.inspect(|reader| reader.mailbox.ask()).count()
     }
 }
 
 /// Whether a moved reference can change what `wanted` stands for.
 fn concerns(wanted: &GitReference, moved: &str) -> bool {
-    let GitReference { branch, tag, semver, name, commit } = wanted;
+    let GitReference {
+        branch,
+        tag,
+        semver,
+        name,
+        commit,
+    } = wanted;
     if let Some(name) = name {
         return name == moved;
     }
@@ -129,10 +149,22 @@ mod tests {
     #[test]
     fn only_what_may_change_is_told() {
         let some = |text: &str| Some(text.to_owned());
-        let branch = GitReference { branch: some("main"), ..GitReference::default() };
-        let tag = GitReference { tag: some("v1"), ..GitReference::default() };
-        let semver = GitReference { semver: some("*"), ..GitReference::default() };
-        let name = GitReference { name: some("refs/heads/x"), ..GitReference::default() };
+        let branch = GitReference {
+            branch: some("main"),
+            ..GitReference::default()
+        };
+        let tag = GitReference {
+            tag: some("v1"),
+            ..GitReference::default()
+        };
+        let semver = GitReference {
+            semver: some("*"),
+            ..GitReference::default()
+        };
+        let name = GitReference {
+            name: some("refs/heads/x"),
+            ..GitReference::default()
+        };
         let cases = [
             (&branch, "refs/heads/main", true),
             (&branch, "refs/heads/main2", false),

@@ -12,18 +12,24 @@ pub(crate) fn live_meta(metadata: ObjectMeta) -> LiveMeta {
         labels: metadata.labels.unwrap_or_default(),
         annotations: metadata.annotations.unwrap_or_default(),
         deletion_timestamp: metadata.deletion_timestamp.map(|time| time.0),
-        managers: metadata.managed_fields.unwrap_or_default().into_iter().map(stamp).collect(),
+        managers: metadata
+            .managed_fields
+            .unwrap_or_default()
+            .iter()
+            .map(stamp)
+            .collect(),
     }
 }
 
-fn stamp(entry: ManagedFieldsEntry) -> ManagerStamp {
+/// Who wrote, how and when; not what.
+pub(crate) fn stamp(entry: &ManagedFieldsEntry) -> ManagerStamp {
     ManagerStamp {
-        manager: entry.manager.unwrap_or_default(),
+        manager: entry.manager.clone().unwrap_or_default(),
         operation: match entry.operation.as_deref() {
             Some("Apply") => Operation::Apply,
             Some(_) | None => Operation::Update,
         },
-        subresource: entry.subresource.filter(|name| !name.is_empty()),
-        time: entry.time.map(|time| time.0),
+        subresource: entry.subresource.clone().filter(|name| !name.is_empty()),
+        time: entry.time.as_ref().map(|time| time.0),
     }
 }

@@ -21,16 +21,22 @@ use crate::settings::Origin;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SourceError {
     /// `sourceRef` names nothing.
-    #[error("Sync {name}, named in spec.sourceRef, does not exist; hint: create it, or correct the name")]
+    #[error(
+        "Sync {name}, named in spec.sourceRef, does not exist; hint: create it, or correct the name"
+    )]
     NoSync { name: SyncName },
     /// `sourceRef` names a Sync that has no source of its own.
-    #[error("Sync {name}, named in spec.sourceRef, has no source of its own; hint: name the Sync that has spec.source")]
+    #[error(
+        "Sync {name}, named in spec.sourceRef, has no source of its own; hint: name the Sync that has spec.source"
+    )]
     NoSource { name: SyncName },
     /// The other Sync could not be read.
     #[error("cannot read Sync {name}")]
     Sync { name: SyncName, source: Problem },
     /// The Secret does not exist.
-    #[error("Secret {name}, named in spec.source.secretRef, does not exist; hint: create it in the namespace of the Sync")]
+    #[error(
+        "Secret {name}, named in spec.source.secretRef, does not exist; hint: create it in the namespace of the Sync"
+    )]
     NoSecret { name: String },
     /// The Secret could not be read.
     #[error("cannot read Secret {name}")]
@@ -67,9 +73,15 @@ pub(crate) async fn find(
     let api: Api<Sync> = Api::namespaced(cluster.client(), namespace);
     let other = read(Secrecy::Open, api.get_opt(name.as_str()))
         .await
-        .map_err(|source| SourceError::Sync { name: name.clone(), source })?
+        .map_err(|source| SourceError::Sync {
+            name: name.clone(),
+            source,
+        })?
         .ok_or_else(|| SourceError::NoSync { name: name.clone() })?;
-    other.spec.source.ok_or_else(|| SourceError::NoSource { name: name.clone() })
+    other
+        .spec
+        .source
+        .ok_or_else(|| SourceError::NoSource { name: name.clone() })
 }
 
 /// The mirror that a source is kept in.
@@ -93,7 +105,10 @@ pub(crate) async fn fetch(
         Some(secret) => {
             let name = format!("{namespace}/{}", secret.name);
             let data = secret_data(cluster, namespace, &secret.name, &name).await?;
-            let secret = SecretData { name: &name, data: &data };
+            let secret = SecretData {
+                name: &name,
+                data: &data,
+            };
             Access::new(&source.url, Some(secret), request.timeout)?
         }
         None => Access::new(&source.url, None, request.timeout)?,
@@ -101,7 +116,11 @@ pub(crate) async fn fetch(
     let wanted = Wanted {
         reference: source.reference.clone().unwrap_or_default(),
         applied: request.applied,
-        rewind: if source.allow_rewind { Rewind::Allowed } else { Rewind::Refused },
+        rewind: if source.allow_rewind {
+            Rewind::Allowed
+        } else {
+            Rewind::Refused
+        },
     };
     let job = Job {
         key: key(namespace, source),
@@ -121,8 +140,16 @@ async fn secret_data(
     let api: Api<Secret> = Api::namespaced(cluster.client(), namespace);
     let secret = read(Secrecy::Secret, api.get_opt(name))
         .await
-        .map_err(|source| SourceError::Secret { name: shown.to_owned(), source })?
-        .ok_or_else(|| SourceError::NoSecret { name: shown.to_owned() })?;
+        .map_err(|source| SourceError::Secret {
+            name: shown.to_owned(),
+            source,
+        })?
+        .ok_or_else(|| SourceError::NoSecret {
+            name: shown.to_owned(),
+        })?;
     let data = secret.data.unwrap_or_default();
-    Ok(data.into_iter().map(|(key, bytes)| (key, bytes.0)).collect())
+    Ok(data
+        .into_iter()
+        .map(|(key, bytes)| (key, bytes.0))
+        .collect())
 }

@@ -6,21 +6,31 @@
 //! Entries of controllers stay: they own what they are there to write.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry, ObjectMeta};
+use plan::live::ManagerStamp;
 use plan::object::{Desired, FIELD_MANAGER};
 use serde_json::{Map, Value, json};
 
 use crate::cluster::Cluster;
 use crate::problem::Problem;
+use crate::sighting::stamp;
 
 /// Field managers of tools that a person drives, by prefix. `node-fetch` is Lens, `Mozilla` a browser.
-const PEOPLE: [&str; 5] = ["kubectl", "before-first-apply", "k9s", "node-fetch", "Mozilla"];
+const PEOPLE: [&str; 5] = [
+    "kubectl",
+    "before-first-apply",
+    "k9s",
+    "node-fetch",
+    "Mozilla",
+];
 
 /// Takes over what people own of an object. Returns whether there was anything.
 pub(crate) async fn take_over(cluster: &Cluster, object: &Desired) -> Result<bool, Problem> {
     let Some(metadata) = cluster.metadata(object.id(), object.version()).await? else {
         return Ok(false);
     };
-    let Some(patch) = patch(&metadata, &object.api_version()) else { return Ok(false) };
+    let Some(patch) = patch(&metadata, &object.api_version()) else {
+        return Ok(false);
+    };
     match cluster.set_managers(object, &patch).await {
         Ok(()) => Ok(true),
         // Somebody was faster; the next event of the watch leads here again.
@@ -32,15 +42,19 @@ pub(crate) async fn take_over(cluster: &Cluster, object: &Desired) -> Result<boo
 /// The patch that merges people's entries into ours, if there are any.
 fn patch(metadata: &ObjectMeta, api_version: &str) -> Option<Value> {
     let entries = metadata.managed_fields.as_deref()?;
-    let (people, mut kept): (Vec<_>, Vec<_>) =
-        entries.iter().cloned().partition(|entry| is_people(entry, api_version));
+    let (people, mut kept): (Vec<_>, Vec<_>) = entries.iter().cloned().partition(|entry| {
+        is_people(&stamp(entry)) && entry.api_version.as_deref() == Some(api_version)
+    });
     if people.is_empty() {
         return None;
     }
     let ours = kept.iter_mut().find(|entry| is_ours(entry, api_version))?;
     let mut fields = ours.fields_v1.take().map_or(Value::Null, |fields| fields.0);
     for entry in people {
-        merge(&mut fields, entry.fields_v1.map_or(Value::Null, |fields| fields.0));
+        merge(
+            &mut fields,
+            entry.fields_v1.map_or(Value::Null, |fields| fields.0),
+        );
     }
     ours.fields_v1 = Some(FieldsV1(fields));
     Some(json!({ "metadata": {
@@ -49,11 +63,12 @@ fn patch(metadata: &ObjectMeta, api_version: &str) -> Option<Value> {
     }}))
 }
 
-fn is_people(entry: &ManagedFieldsEntry, api_version: &str) -> bool {
-    let manager = entry.manager.as_deref().unwrap_or_default();
-    PEOPLE.iter().any(|prefix| manager.starts_with(prefix))
-        && entry.subresource.as_deref().is_none_or(str::is_empty)
-        && entry.api_version.as_deref() == Some(api_version)
+/// Whether a writer is a tool that a person drives.
+pub(crate) fn is_people(stamp: &ManagerStamp) -> bool {
+    PEOPLE
+        .iter()
+        .any(|prefix| stamp.manager.starts_with(prefix))
+        && stamp.subresource.is_none()
 }
 
 fn is_ours(entry: &ManagedFieldsEntry, api_version: &str) -> bool {
@@ -69,9 +84,15 @@ fn merge(into: &mut Value, from: Value) {
     if !into.is_object() {
         *into = Value::Object(Map::new());
     }
-    let Some(into) = into.as_object_mut() else { return };
+    let Some(into) = into.as_object_mut() else {
+        return;
+    };
     for (field, value) in from {
-        merge(into.entry(field).or_insert_with(|| Value::Object(Map::new())), value);
+        merge(
+            into.entry(field)
+                .or_insert_with(|| Value::Object(Map::new())),
+            value,
+        );
     }
 }
 
@@ -104,12 +125,22 @@ mod tests {
         let edit = entry("kubectl-edit", "Update", json!({"f:data": {"f:b": {}}}));
         let controller = entry("kube-controller-manager", "Update", json!({"f:spec": {}}));
         let patch = patch(&metadata(vec![ours, edit, controller]), "v1").unwrap();
-        let entries = patch.pointer("/metadata/managedFields").unwrap().as_array().unwrap();
+        let entries = patch
+            .pointer("/metadata/managedFields")
+            .unwrap()
+            .as_array()
+            .unwrap();
         assert_eq!(entries.len(), 2);
         let fields = entries[0].get("fieldsV1").unwrap();
         assert_eq!(*fields, json!({"f:data": {"f:a": {}, "f:b": {}}}));
-        assert_eq!(entries[1].get("manager").unwrap(), "kube-controller-manager");
-        assert_eq!(*patch.pointer("/metadata/resourceVersion").unwrap(), json!("7"));
+        assert_eq!(
+            entries[1].get("manager").unwrap(),
+            "kube-controller-manager"
+        );
+        assert_eq!(
+            *patch.pointer("/metadata/resourceVersion").unwrap(),
+            json!("7")
+        );
     }
 
     #[test]

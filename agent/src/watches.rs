@@ -16,8 +16,8 @@ use plan::live::{Live, LiveMeta};
 use plan::object::{ObjectId, Owner};
 use tokio::sync::watch;
 use tokio::time::timeout;
-use tokio_util::task::TaskTracker;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::cluster::Cluster;
 use crate::kinds::Kind;
@@ -77,7 +77,12 @@ pub(crate) enum WatchError {
 impl Watches {
     /// An empty table. Watches run in `tasks` until `stop`.
     pub(crate) fn new(cluster: Cluster, tasks: TaskTracker, stop: CancellationToken) -> Self {
-        Self { cluster, state: Arc::default(), tasks, stop }
+        Self {
+            cluster,
+            state: Arc::default(),
+            tasks,
+            stop,
+        }
     }
 
     /// Makes sure that kinds (group, version, kind) are watched and their first list has arrived.
@@ -96,7 +101,10 @@ impl Watches {
                     .kinds()
                     .resolve(group, version, name)
                     .await
-                    .map_err(|source| WatchError::Kind { kind: name.clone(), source })?;
+                    .map_err(|source| WatchError::Kind {
+                        kind: name.clone(),
+                        source,
+                    })?;
                 self.start(key, kind)
             };
             let wait = progress.wait_for(|progress| *progress != Progress::Listing);
@@ -104,13 +112,19 @@ impl Watches {
                 Ok(Ok(state)) => match &*state {
                     Progress::Failing(reason) => {
                         let reason = reason.clone();
-                        return Err(WatchError::Failing { kind: name.clone(), reason });
+                        return Err(WatchError::Failing {
+                            kind: name.clone(),
+                            reason,
+                        });
                     }
                     Progress::Synced | Progress::Listing => {}
                 },
                 Ok(Err(_)) => {
                     let reason = "the watch has ended".to_owned();
-                    return Err(WatchError::Failing { kind: name.clone(), reason });
+                    return Err(WatchError::Failing {
+                        kind: name.clone(),
+                        reason,
+                    });
                 }
                 Err(_) => return Err(WatchError::Slow { kind: name.clone() }),
             }
@@ -123,9 +137,14 @@ impl Watches {
     pub(crate) fn claim(&self, mailbox: &Arc<Mailbox>, ids: impl IntoIterator<Item = ObjectId>) {
         self.locked(|state| {
             state.claims.retain(|_, owner| !Arc::ptr_eq(owner, mailbox));
-            state.claims.extend(ids.into_iter().map(|id| (id, Arc::clone(mailbox))));
-            let used: BTreeSet<GroupKind> =
-                state.claims.keys().map(|id| (id.group.clone(), id.kind.clone())).collect();
+            state
+                .claims
+                .extend(ids.into_iter().map(|id| (id, Arc::clone(mailbox))));
+            let used: BTreeSet<GroupKind> = state
+                .claims
+                .keys()
+                .map(|id| (id.group.clone(), id.kind.clone()))
+                .collect();
             state.watches.retain(|kind, watch| {
                 let keep = used.contains(kind);
                 if !keep {
@@ -155,7 +174,11 @@ impl Watches {
         self.locked(|state| {
             ids.into_iter()
                 .map(|id| {
-                    let live = state.live.get(id).cloned().map_or(Live::Absent, Live::Present);
+                    let live = state
+                        .live
+                        .get(id)
+                        .cloned()
+                        .map_or(Live::Absent, Live::Present);
                     (id.clone(), live)
                 })
                 .collect()
@@ -165,7 +188,10 @@ impl Watches {
     /// Puts the answer to a write of our own into the table, ahead of its watch event.
     pub(crate) fn learn(&self, id: &ObjectId, meta: LiveMeta) {
         self.locked(|state| {
-            let newer = state.live.get(id).is_none_or(|known| !outdated(&meta, known));
+            let newer = state
+                .live
+                .get(id)
+                .is_none_or(|known| !outdated(&meta, known));
             if newer {
                 state.live.insert(id.clone(), meta);
             }
@@ -184,7 +210,10 @@ impl Watches {
     fn start(&self, key: GroupKind, kind: Kind) -> watch::Receiver<Progress> {
         let (report, progress) = watch::channel(Progress::Listing);
         let stop = self.stop.child_token();
-        let watch = Watch { progress: progress.clone(), stop: stop.clone() };
+        let watch = Watch {
+            progress: progress.clone(),
+            stop: stop.clone(),
+        };
         self.locked(|state| state.watches.insert(key.clone(), watch));
         let watches = self.clone();
         self.tasks.spawn(async move {
@@ -198,7 +227,9 @@ impl Watches {
 
     /// Folds one watch into the table until it is stopped.
     async fn follow(&self, key: &GroupKind, kind: &Kind, report: &watch::Sender<Progress>) {
-        let config = watcher::Config::default().labels(Owner::SELECTOR).streaming_lists();
+        let config = watcher::Config::default()
+            .labels(Owner::SELECTOR)
+            .streaming_lists();
         let stream = watcher(self.cluster.all_metadata(kind), config).default_backoff();
         let mut stream = std::pin::pin!(stream);
         let mut listed: BTreeSet<ObjectId> = BTreeSet::new();
@@ -274,7 +305,13 @@ impl Watches {
     fn forget_unlisted(&self, key: &GroupKind, listed: &BTreeSet<ObjectId>) {
         let gone: Vec<ObjectId> = self.locked(|state| {
             let of_kind = |id: &&ObjectId| id.group == key.0 && id.kind == key.1;
-            state.live.keys().filter(of_kind).filter(|id| !listed.contains(id)).cloned().collect()
+            state
+                .live
+                .keys()
+                .filter(of_kind)
+                .filter(|id| !listed.contains(id))
+                .cloned()
+                .collect()
         });
         for id in gone {
             self.change(&id, None);
@@ -287,7 +324,9 @@ impl Watches {
 fn outdated(one: &LiveMeta, other: &LiveMeta) -> bool {
     let number = |meta: &LiveMeta| meta.resource_version.parse::<u64>().ok();
     one.uid == other.uid
-        && number(one).zip(number(other)).is_some_and(|(one, other)| one < other)
+        && number(one)
+            .zip(number(other))
+            .is_some_and(|(one, other)| one < other)
 }
 
 fn identify(
@@ -296,6 +335,10 @@ fn identify(
     object: &PartialObjectMeta<DynamicObject>,
 ) -> Option<ObjectId> {
     let name = object.metadata.name.as_deref()?;
-    let namespace = object.metadata.namespace.as_deref().filter(|_| kind.namespaced());
+    let namespace = object
+        .metadata
+        .namespace
+        .as_deref()
+        .filter(|_| kind.namespaced());
     Some(ObjectId::new(&key.0, &key.1, namespace, name))
 }

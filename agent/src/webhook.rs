@@ -11,6 +11,8 @@ use ring::hmac;
 use serde::Deserialize;
 use tokio::time::Instant;
 
+use crate::hex::unhex;
+
 /// Largest body that is read.
 pub(crate) const BODY_LIMIT: usize = 3 << 20;
 /// Calls that may come at once.
@@ -22,16 +24,22 @@ const REFILL: Duration = Duration::from_millis(100);
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum HookError {
     /// No token is configured.
-    #[error("webhooks are off; hint: create the Secret webhook-token with the key token in the agent's namespace")]
+    #[error(
+        "webhooks are off; hint: create the Secret webhook-token with the key token in the agent's namespace"
+    )]
     Off,
     /// Too many calls.
     #[error("too many calls")]
     TooMany,
     /// No signature.
-    #[error("the call is not signed; hint: set the secret of the webhook to the token in the Secret webhook-token")]
+    #[error(
+        "the call is not signed; hint: set the secret of the webhook to the token in the Secret webhook-token"
+    )]
     NotSigned,
     /// A wrong signature.
-    #[error("the signature does not match; hint: the secret of the webhook differs from the Secret webhook-token")]
+    #[error(
+        "the signature does not match; hint: the secret of the webhook differs from the Secret webhook-token"
+    )]
     WrongSignature,
     /// Signed, but not a push.
     #[error("the body is no push event")]
@@ -62,7 +70,13 @@ pub(crate) struct Push {
 impl Gate {
     /// Reads the token from this file at every call, so that it can be rotated.
     pub(crate) fn new(token_file: Option<PathBuf>) -> Self {
-        Self { token_file, bucket: Mutex::new(Bucket { tokens: BURST, filled: Instant::now() }) }
+        Self {
+            token_file,
+            bucket: Mutex::new(Bucket {
+                tokens: BURST,
+                filled: Instant::now(),
+            }),
+        }
     }
 
     /// Counts a call, before anything of it is read.
@@ -101,24 +115,13 @@ fn verify(token: &[u8], signature: &str, body: &[u8]) -> Result<(), HookError> {
     hmac::verify(&key, body, &tag).map_err(|_| HookError::WrongSignature)
 }
 
-fn unhex(digits: &str) -> Option<Vec<u8>> {
-    let (pairs, []) = digits.as_bytes().as_chunks::<2>() else { return None };
-    pairs
-        .iter()
-        .map(|pair| {
-            let [high, low] = pair.map(|byte| char::from(byte).to_digit(16));
-            u8::try_from(high? << 4 | low?).ok()
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const BODY: &[u8] = br#"{"ref":"refs/heads/main","after":"0123"}"#;
 
-    fn gate(token: &str) -> (Gate, tempfile::NamedTempFile) {
+    fn with_token(token: &str) -> (Gate, tempfile::NamedTempFile) {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs_err::write(file.path(), token).unwrap();
         (Gate::new(Some(file.path().to_owned())), file)
@@ -126,27 +129,32 @@ mod tests {
 
     fn sign(token: &str, body: &[u8]) -> String {
         let key = hmac::Key::new(hmac::HMAC_SHA256, token.as_bytes());
-        hmac::sign(&key, body).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+        crate::hex::hex(hmac::sign(&key, body).as_ref())
     }
 
     #[test]
     fn knows_the_published_example() {
         // From GitHub's documentation of webhook signatures.
         let signature = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
-        assert_eq!(verify(b"It's a Secret to Everybody", signature, b"Hello, World!"), Ok(()));
+        assert_eq!(
+            verify(b"It's a Secret to Everybody", signature, b"Hello, World!"),
+            Ok(())
+        );
     }
 
     #[test]
     fn takes_what_is_signed() {
-        let (gate, _file) = gate("t0ken\n");
+        let (gate, _file) = with_token("t0ken\n");
         let signature = sign("t0ken", BODY);
-        let push = Push { reference: "refs/heads/main".to_owned() };
+        let push = Push {
+            reference: "refs/heads/main".to_owned(),
+        };
         assert_eq!(gate.open(Some(&signature), BODY), Ok(push));
     }
 
     #[test]
     fn refuses_everything_else() {
-        let (gate, _file) = gate("t0ken");
+        let (gate, _file) = with_token("t0ken");
         let good = sign("t0ken", BODY);
         let cases: [(Option<&str>, &[u8], HookError); 6] = [
             (None, BODY, HookError::NotSigned),
@@ -160,7 +168,7 @@ mod tests {
             assert_eq!(gate.open(signature, body), Err(error), "{signature:?}");
         }
         assert_eq!(Gate::new(None).open(Some(&good), BODY), Err(HookError::Off));
-        let (empty, _file) = super::tests::gate("\n");
+        let (empty, _file) = with_token("\n");
         assert_eq!(empty.open(Some(&sign("", BODY)), BODY), Err(HookError::Off));
     }
 

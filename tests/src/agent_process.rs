@@ -51,7 +51,10 @@ fn binary() -> anyhow::Result<PathBuf> {
         .clone()
         .map_err(anyhow::Error::msg)?;
     let test = std::env::current_exe()?;
-    let target = test.parent().and_then(|deps| deps.parent()).context("no target directory")?;
+    let target = test
+        .parent()
+        .and_then(|deps| deps.parent())
+        .context("no target directory")?;
     Ok(target.join("agent"))
 }
 
@@ -79,7 +82,14 @@ impl Agent {
         }
         let directory = scratch(&namespace)?;
         fs_err::write(directory.join("token"), format!("{HOOK_TOKEN}\n"))?;
-        Ok(Self { plane, client, namespace, directory, port: free_port()?, child: None })
+        Ok(Self {
+            plane,
+            client,
+            namespace,
+            directory,
+            port: free_port()?,
+            child: None,
+        })
     }
 
     /// Starts the process.
@@ -112,7 +122,9 @@ impl Agent {
             .spawn()
             .context("cannot start the agent")?;
         self.child = Some(child);
-        eventually("the agent to answer", LIMIT, || self.http("/healthz").map(drop))
+        eventually("the agent to answer", LIMIT, || {
+            self.http("/healthz").map(drop)
+        })
     }
 
     /// Ends the process at once, as a power failure would.
@@ -151,7 +163,10 @@ impl Agent {
             let line = status.lines().find(|line| line.starts_with(name))?;
             line.split_whitespace().nth(1)?.parse().ok()
         };
-        Ok((field("VmRSS").context("no VmRSS")?, field("VmHWM").context("no VmHWM")?))
+        Ok((
+            field("VmRSS").context("no VmRSS")?,
+            field("VmHWM").context("no VmHWM")?,
+        ))
     }
 
     /// Where the agent logs to.
@@ -181,7 +196,10 @@ impl Agent {
     /// # Errors
     /// If there is no answer.
     pub fn hook(&self, path: &str, signature: Option<&str>, body: &str) -> anyhow::Result<u16> {
-        let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
+        let agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .build()
+            .new_agent();
         let mut call = agent.post(format!("http://127.0.0.1:{}{path}", self.port));
         if let Some(signature) = signature {
             call = call.header("X-Gitea-Signature", signature);
@@ -199,12 +217,17 @@ impl Agent {
             "metadata": { "name": name, "namespace": self.namespace },
             "spec": spec,
         });
-        self.client.patch(PatchKind::Apply, &self.sync_path(name), "test", &object).map(drop)
+        self.client
+            .patch(PatchKind::Apply, &self.sync_path(name), "test", &object)
+            .map(drop)
     }
 
     /// Path of a Sync in the API.
     pub fn sync_path(&self, name: &str) -> String {
-        format!("/apis/immuops.dev/v1alpha1/namespaces/{}/syncs/{name}", self.namespace)
+        format!(
+            "/apis/immuops.dev/v1alpha1/namespaces/{}/syncs/{name}",
+            self.namespace
+        )
     }
 
     /// What the Inventory of a Sync lists, sorted.
@@ -215,8 +238,12 @@ impl Agent {
         let namespace = &self.namespace;
         let path = format!("/apis/immuops.dev/v1alpha1/namespaces/{namespace}/inventories/{name}");
         let inventory = self.client.get(&path)?;
-        let entries = inventory.pointer("/spec/entries").and_then(Value::as_object);
-        Ok(entries.map(|entries| entries.keys().cloned().collect()).unwrap_or_default())
+        let entries = inventory
+            .pointer("/spec/entries")
+            .and_then(Value::as_object);
+        Ok(entries
+            .map(|entries| entries.keys().cloned().collect())
+            .unwrap_or_default())
     }
 
     /// Waits until a condition of a Sync has a status and its message contains a text; returns the
@@ -236,14 +263,16 @@ impl Agent {
             let sync = self.client.get(&self.sync_path(name))?;
             let conditions = sync.pointer("/status/conditions").and_then(Value::as_array);
             let found = conditions.and_then(|conditions| {
-                conditions.iter().find(|condition| condition.get("type") == Some(&kind.into()))
+                conditions
+                    .iter()
+                    .find(|condition| condition.get("type") == Some(&kind.into()))
             });
             let field = |name: &str| {
                 let value = found.and_then(|condition| condition.get(name));
                 value.and_then(Value::as_str).unwrap_or_default().to_owned()
             };
-            let current = sync.pointer("/status/observedGeneration")
-                == sync.pointer("/metadata/generation");
+            let current =
+                sync.pointer("/status/observedGeneration") == sync.pointer("/metadata/generation");
             let message = field("message");
             if field("status") == status && message.contains(text) && current {
                 return Ok(message);
@@ -269,7 +298,9 @@ impl Agent {
         let patch = json!({ "metadata": { "annotations": {
             "reconcile.immuops.dev/requestedAt": value,
         }}});
-        self.client.patch(PatchKind::Merge, &self.sync_path(name), "test", &patch).map(drop)
+        self.client
+            .patch(PatchKind::Merge, &self.sync_path(name), "test", &patch)
+            .map(drop)
     }
 }
 
@@ -287,9 +318,20 @@ fn install(client: &Client, file: &str, namespace: &str) -> anyhow::Result<()> {
     let text = fs_err::read_to_string(path)?;
     for object in serde_saphyr::from_multiple::<Value>(&text)? {
         let mut object = object;
-        let kind = object.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned();
-        let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
-        let name = if kind == "Namespace" { namespace.to_owned() } else { name.to_owned() };
+        let kind = object
+            .get("kind")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned();
+        let name = object
+            .pointer("/metadata/name")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        let name = if kind == "Namespace" {
+            namespace.to_owned()
+        } else {
+            name.to_owned()
+        };
         let path = match kind.as_str() {
             "CustomResourceDefinition" => {
                 format!("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}")
@@ -297,15 +339,23 @@ fn install(client: &Client, file: &str, namespace: &str) -> anyhow::Result<()> {
             "Namespace" => format!("/api/v1/namespaces/{name}"),
             "ServiceAccount" => format!("/api/v1/namespaces/{namespace}/serviceaccounts/{name}"),
             "ClusterRole" | "ClusterRoleBinding" => {
-                format!("/apis/rbac.authorization.k8s.io/v1/{}s/{name}", kind.to_lowercase())
+                format!(
+                    "/apis/rbac.authorization.k8s.io/v1/{}s/{name}",
+                    kind.to_lowercase()
+                )
             }
             "Role" | "RoleBinding" => {
                 let plural = kind.to_lowercase();
-                format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/{plural}s/{name}")
+                format!(
+                    "/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/{plural}s/{name}"
+                )
             }
             other => bail!("no path for {other}"),
         };
-        if let Some(metadata) = object.pointer_mut("/metadata").and_then(Value::as_object_mut) {
+        if let Some(metadata) = object
+            .pointer_mut("/metadata")
+            .and_then(Value::as_object_mut)
+        {
             if metadata.contains_key("namespace") {
                 metadata.insert("namespace".to_owned(), namespace.into());
             }
@@ -315,9 +365,13 @@ fn install(client: &Client, file: &str, namespace: &str) -> anyhow::Result<()> {
     }
     if file == "crds.yaml" {
         let list = "/apis/immuops.dev/v1alpha1/namespaces/default/inventories";
-        eventually("the CRDs to be served", LIMIT, || client.get(list).map(drop))?;
+        eventually("the CRDs to be served", LIMIT, || {
+            client.get(list).map(drop)
+        })?;
         let list = "/apis/immuops.dev/v1alpha1/namespaces/default/syncs";
-        eventually("the CRDs to be served", LIMIT, || client.get(list).map(drop))?;
+        eventually("the CRDs to be served", LIMIT, || {
+            client.get(list).map(drop)
+        })?;
     }
     Ok(())
 }

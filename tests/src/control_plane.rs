@@ -37,8 +37,11 @@ pub struct ControlPlane {
 /// If a part is missing or does not become ready.
 pub fn shared() -> anyhow::Result<&'static ControlPlane> {
     static SHARED: OnceLock<Result<ControlPlane, String>> = OnceLock::new();
-    let started = SHARED.get_or_init(|| ControlPlane::start().map_err(|error| format!("{error:#}")));
-    started.as_ref().map_err(|error| anyhow::anyhow!(error.clone()))
+    let started =
+        SHARED.get_or_init(|| ControlPlane::start().map_err(|error| format!("{error:#}")));
+    started
+        .as_ref()
+        .map_err(|error| anyhow::anyhow!(error.clone()))
 }
 
 /// Where the bundle has its programs.
@@ -55,7 +58,10 @@ pub fn kubebox() -> anyhow::Result<PathBuf> {
         .context("neither IMMUOPS_BUNDLE nor HOME is set")?
         .join("bin/kubebox");
     if !path.is_file() {
-        bail!("{} does not exist; hint: run `make bundle`, or set IMMUOPS_BUNDLE", path.display());
+        bail!(
+            "{} does not exist; hint: run `make bundle`, or set IMMUOPS_BUNDLE",
+            path.display()
+        );
     }
     Ok(path)
 }
@@ -76,7 +82,10 @@ pub fn scratch(name: &str) -> anyhow::Result<PathBuf> {
     static CLEANED: OnceLock<()> = OnceLock::new();
     let prefix = "immuops-tests-";
     CLEANED.get_or_init(|| {
-        let entries = fs_err::read_dir(std::env::temp_dir()).into_iter().flatten().flatten();
+        let entries = fs_err::read_dir(std::env::temp_dir())
+            .into_iter()
+            .flatten()
+            .flatten();
         for entry in entries {
             let file = entry.file_name();
             let pid = file.to_str().and_then(|name| name.strip_prefix(prefix));
@@ -85,7 +94,9 @@ pub fn scratch(name: &str) -> anyhow::Result<PathBuf> {
             }
         }
     });
-    let path = std::env::temp_dir().join(format!("{prefix}{}", std::process::id())).join(name);
+    let path = std::env::temp_dir()
+        .join(format!("{prefix}{}", std::process::id()))
+        .join(name);
     fs_err::create_dir_all(&path)?;
     Ok(path)
 }
@@ -130,7 +141,10 @@ impl ControlPlane {
             "--authorization-mode=RBAC".to_owned(),
             "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
             format!("--service-account-key-file={}", file("accounts.pub")),
-            format!("--service-account-signing-key-file={}", file("accounts.key")),
+            format!(
+                "--service-account-signing-key-file={}",
+                file("accounts.key")
+            ),
             "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
             "--endpoint-reconciler-type=none".to_owned(),
             "--disable-admission-plugins=ServiceAccount".to_owned(),
@@ -143,8 +157,10 @@ impl ControlPlane {
         let address = format!("https://127.0.0.1:{port}");
         let plane = Self { directory, address };
         let client = plane.client()?;
-        eventually("the API server to be ready", READY, || client.text("/readyz").map(drop))
-            .with_context(|| format!("see {}", file_hint(&plane.directory)))?;
+        eventually("the API server to be ready", READY, || {
+            client.text("/readyz").map(drop)
+        })
+        .with_context(|| format!("see {}", file_hint(&plane.directory)))?;
         Ok(plane)
     }
 
@@ -184,8 +200,15 @@ impl ControlPlane {
         let log = fs_err::read_to_string(self.directory.join("audit.log"))?;
         let mut lines = Vec::new();
         for line in log.lines() {
-            let Ok(event) = serde_json::from_str::<serde_json::Value>(line) else { continue };
-            let text = |path: &str| event.pointer(path).and_then(|v| v.as_str()).unwrap_or_default();
+            let Ok(event) = serde_json::from_str::<serde_json::Value>(line) else {
+                continue;
+            };
+            let text = |path: &str| {
+                event
+                    .pointer(path)
+                    .and_then(|v| v.as_str())
+                    .unwrap_or_default()
+            };
             if text("/userAgent").contains(agent) || text("/user/username") == agent {
                 lines.push(AuditLine {
                     verb: text("/verb").to_owned(),
@@ -244,7 +267,9 @@ fn keep(program: &Path, args: Vec<String>, log: PathBuf) -> anyhow::Result<()> {
             std::thread::park();
         }
     });
-    started.recv().context("the thread that starts programs has died")?
+    started
+        .recv()
+        .context("the thread that starts programs has died")?
 }
 
 /// A CA, a serving certificate for loopback, and a key that signs service account tokens.

@@ -38,7 +38,11 @@ impl Client {
             .build()
             .new_agent();
         let authorization = format!("Bearer {token}");
-        Ok(Self { agent, address: address.to_owned(), authorization })
+        Ok(Self {
+            agent,
+            address: address.to_owned(),
+            authorization,
+        })
     }
 
     /// The body of a path, as text.
@@ -90,7 +94,10 @@ impl Client {
         };
         let call = self
             .agent
-            .patch(format!("{}{path}?fieldManager={manager}{force}", self.address))
+            .patch(format!(
+                "{}{path}?fieldManager={manager}{force}",
+                self.address
+            ))
             .header("Authorization", &self.authorization)
             .header("Content-Type", content);
         let text = finish(path, call.send(patch.to_string())?)?;
@@ -107,7 +114,10 @@ impl Client {
             .post(format!("{}{path}", self.address))
             .header("Authorization", &self.authorization)
             .header("Content-Type", "application/json");
-        Ok(serde_json::from_str(&finish(path, call.send(object.to_string())?)?)?)
+        Ok(serde_json::from_str(&finish(
+            path,
+            call.send(object.to_string())?,
+        )?)?)
     }
 
     /// Deletes an object.
@@ -126,7 +136,11 @@ impl Client {
 fn finish(path: &str, response: ureq::http::Response<ureq::Body>) -> anyhow::Result<String> {
     let status = response.status();
     let mut body = response.into_body();
-    let text = body.with_config().limit(64 << 20).read_to_string().context("cannot read the answer")?;
+    let text = body
+        .with_config()
+        .limit(64 << 20)
+        .read_to_string()
+        .context("cannot read the answer")?;
     if !status.is_success() {
         bail!("{path}: {status}: {text}");
     }

@@ -35,10 +35,19 @@ impl GitServer {
     pub fn start(directory: &Path, access: Access) -> anyhow::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let port = listener.local_addr()?.port();
-        let server =
-            Self { directory: directory.to_owned(), port, requests: Arc::new(AtomicU64::new(0)) };
+        let server = Self {
+            directory: directory.to_owned(),
+            port,
+            requests: Arc::new(AtomicU64::new(0)),
+        };
         fs_err::create_dir_all(server.work())?;
-        server.git(&["init", "--quiet", "--bare", "--initial-branch=main", "../repo.git"])?;
+        server.git(&[
+            "init",
+            "--quiet",
+            "--bare",
+            "--initial-branch=main",
+            "../repo.git",
+        ])?;
         server.git(&["init", "--quiet", "--initial-branch=main", "."])?;
         server.git(&["remote", "add", "origin", "../repo.git"])?;
         let root = directory.to_owned();
@@ -122,7 +131,10 @@ struct Request {
 
 impl Request {
     fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
     }
 }
 
@@ -135,7 +147,10 @@ fn serve(mut stream: &TcpStream, root: &Path, access: &Access) -> anyhow::Result
         let answer = "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"git\"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
         return Ok(stream.write_all(answer.as_bytes())?);
     }
-    let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
+    let (path, query) = request
+        .target
+        .split_once('?')
+        .unwrap_or((&request.target, ""));
     let mut child = Command::new("git")
         .arg("http-backend")
         .env_clear()
@@ -148,16 +163,30 @@ fn serve(mut stream: &TcpStream, root: &Path, access: &Access) -> anyhow::Result
         .env("REQUEST_METHOD", &request.method)
         .env("PATH_INFO", path)
         .env("QUERY_STRING", query)
-        .env("CONTENT_TYPE", request.header("content-type").unwrap_or_default())
+        .env(
+            "CONTENT_TYPE",
+            request.header("content-type").unwrap_or_default(),
+        )
         .env("CONTENT_LENGTH", request.body.len().to_string())
-        .env("GIT_PROTOCOL", request.header("git-protocol").unwrap_or_default())
+        .env(
+            "GIT_PROTOCOL",
+            request.header("git-protocol").unwrap_or_default(),
+        )
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()?;
-    child.stdin.take().context("no input")?.write_all(&request.body)?;
+    child
+        .stdin
+        .take()
+        .context("no input")?
+        .write_all(&request.body)?;
     let mut output = Vec::new();
-    child.stdout.take().context("no output")?.read_to_end(&mut output)?;
+    child
+        .stdout
+        .take()
+        .context("no output")?
+        .read_to_end(&mut output)?;
     child.wait()?;
     answer(stream, &output)
 }
@@ -173,10 +202,17 @@ fn read_request(stream: &TcpStream) -> anyhow::Result<Request> {
     loop {
         let mut line = String::new();
         reader.read_line(&mut line)?;
-        let Some((key, value)) = line.trim().split_once(':') else { break };
+        let Some((key, value)) = line.trim().split_once(':') else {
+            break;
+        };
         headers.push((key.to_ascii_lowercase(), value.trim().to_owned()));
     }
-    let mut request = Request { method, target, headers, body: Vec::new() };
+    let mut request = Request {
+        method,
+        target,
+        headers,
+        body: Vec::new(),
+    };
     let length: usize = request.header("content-length").unwrap_or("0").parse()?;
     request.body.resize(length, 0);
     reader.read_exact(&mut request.body)?;
@@ -185,16 +221,28 @@ fn read_request(stream: &TcpStream) -> anyhow::Result<Request> {
 
 /// Turns CGI output into an HTTP answer.
 fn answer(mut stream: &TcpStream, output: &[u8]) -> anyhow::Result<()> {
-    let end = output.windows(4).position(|four| four == b"\r\n\r\n").context("no header")?;
+    let end = output
+        .windows(4)
+        .position(|four| four == b"\r\n\r\n")
+        .context("no header")?;
     let (head, body) = output.split_at(end + 4);
     let head = String::from_utf8_lossy(head);
-    let status = head.lines().find_map(|line| line.strip_prefix("Status: ")).unwrap_or("200 OK");
+    let status = head
+        .lines()
+        .find_map(|line| line.strip_prefix("Status: "))
+        .unwrap_or("200 OK");
     let mut text = format!("HTTP/1.1 {status}\r\n");
-    for line in head.lines().filter(|line| !line.is_empty() && !line.starts_with("Status: ")) {
+    for line in head
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with("Status: "))
+    {
         text.push_str(line);
         text.push_str("\r\n");
     }
-    text.push_str(&format!("Content-Length: {}\r\nConnection: close\r\n\r\n", body.len()));
+    text.push_str(&format!(
+        "Content-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    ));
     stream.write_all(text.as_bytes())?;
     stream.write_all(body)?;
     Ok(())

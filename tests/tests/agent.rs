@@ -1,5 +1,8 @@
 //! The agent against a real API server and real git over HTTP.
-#![expect(clippy::tests_outside_test_module, reason = "this file is the test program")]
+#![expect(
+    clippy::tests_outside_test_module,
+    reason = "this file is the test program"
+)]
 
 mod agent {
     pub(crate) mod fixtures;
@@ -19,6 +22,9 @@ fn no_file_is_forgotten() {
     for entry in fs_err::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
-        assert!(program.contains(&format!("mod {name};")), "{name} is not declared");
+        assert!(
+            program.contains(&format!("mod {name};")),
+            "{name} is not declared"
+        );
     }
 }

@@ -20,7 +20,9 @@ pub(crate) struct Period(Duration);
 
 /// The text is no period.
 #[derive(Debug, thiserror::Error)]
-#[error("`{text}` is not a length of time between 1ms and 720h; hint: write it like 30s, 5m or 1h30m")]
+#[error(
+    "`{text}` is not a length of time between 1ms and 720h; hint: write it like 30s, 5m or 1h30m"
+)]
 pub(crate) struct InvalidPeriod {
     text: String,
 }
@@ -28,7 +30,9 @@ pub(crate) struct InvalidPeriod {
 impl Period {
     /// Parses `1h30m`; numbers may have a fraction, units are `ms`, `s`, `m` and `h`.
     pub(crate) fn parse(text: &str) -> Result<Self, InvalidPeriod> {
-        let invalid = || InvalidPeriod { text: text.to_owned() };
+        let invalid = || InvalidPeriod {
+            text: text.to_owned(),
+        };
         let mut rest = text;
         let mut seconds = 0.0_f64;
         while !rest.is_empty() {
@@ -36,7 +40,9 @@ impl Period {
                 .find(|c: char| !c.is_ascii_digit() && c != '.')
                 .ok_or_else(invalid)?;
             let (number, tail) = rest.split_at(digits);
-            let letters = tail.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(tail.len());
+            let letters = tail
+                .find(|c: char| !c.is_ascii_alphabetic())
+                .unwrap_or(tail.len());
             let (unit, tail) = tail.split_at(letters);
             let scale = match unit {
                 "ms" => 0.001,
@@ -122,13 +128,19 @@ mod tests {
             ("720h", 2_592_000_000),
         ];
         for (text, millis) in cases {
-            assert_eq!(Period::parse(text).unwrap().duration().as_millis(), millis, "{text}");
+            assert_eq!(
+                Period::parse(text).unwrap().duration().as_millis(),
+                millis,
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn refuses_what_means_nothing() {
-        for text in ["", "0s", "5", "m", "-1s", "1d", "1 m", "1..5s", "721h", "9e99h", "1m5"] {
+        for text in [
+            "", "0s", "5", "m", "-1s", "1d", "1 m", "1..5s", "721h", "9e99h", "1m5",
+        ] {
             let error = Period::parse(text).unwrap_err().to_string();
             assert!(error.contains("hint:"), "{text}: {error}");
         }

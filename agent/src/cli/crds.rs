@@ -24,8 +24,15 @@ mod tests {
 
     #[test]
     fn the_install_manifest_is_current() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../bootstrap/install/crds.yaml");
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../bootstrap/install/crds.yaml"
+        );
         let installed = fs_err::read_to_string(path).unwrap();
-        assert_eq!(installed, yaml().unwrap(), "run: agent crds > bootstrap/install/crds.yaml");
+        assert_eq!(
+            installed,
+            yaml().unwrap(),
+            "run: agent crds > bootstrap/install/crds.yaml"
+        );
     }
 }

@@ -49,11 +49,21 @@ enum Restrictor {
 
 /// Prints the objects as YAML.
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
-    let Args { directory, reorder, load_restrictor, enable_managedby_label, target_namespace } = args;
+    let Args {
+        directory,
+        reorder,
+        load_restrictor,
+        enable_managedby_label,
+        target_namespace,
+    } = args;
     let directory = fs_err::canonicalize(directory)?;
     // As with kustomize, a base may be anywhere above: the tree is the whole disk, read on demand.
     let root = PathBuf::from("/");
-    let path = directory.strip_prefix(&root)?.to_str().context("the path is not UTF-8")?.to_owned();
+    let path = directory
+        .strip_prefix(&root)?
+        .to_str()
+        .context("the path is not UTF-8")?
+        .to_owned();
     let options = Options {
         load_restriction: match load_restrictor {
             Restrictor::LoadRestrictionsRootOnly => LoadRestriction::RootOnly,
@@ -63,7 +73,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
             Order::Legacy => Reorder::Legacy,
             Order::None => Reorder::None,
         },
-        managed_by: if *enable_managedby_label { ManagedBy::Labelled } else { ManagedBy::AsWritten },
+        managed_by: if *enable_managedby_label {
+            ManagedBy::Labelled
+        } else {
+            ManagedBy::AsWritten
+        },
         ..Options::default()
     };
     let rendered = build(&Disk { root }, &path, target_namespace.as_deref(), &options)?;
@@ -98,17 +112,23 @@ impl Tree for Disk {
         };
         if metadata.is_symlink() {
             let target = std::fs::read_link(&path).map_err(|error| Self::failure(&path, &error))?;
-            return Ok(Some(Entry::Link { target: target.to_string_lossy().into_owned() }));
+            return Ok(Some(Entry::Link {
+                target: target.to_string_lossy().into_owned(),
+            }));
         }
         if metadata.is_dir() {
             return Ok(Some(Entry::Folder));
         }
-        Ok(metadata.is_file().then(|| Entry::File { size: metadata.len() }))
+        Ok(metadata.is_file().then_some(Entry::File {
+            size: metadata.len(),
+        }))
     }
 
     fn read(&self, path: &str) -> Result<Cow<'_, [u8]>, TreeError> {
         let path = self.root.join(path);
-        fs_err::read(&path).map(Cow::Owned).map_err(|error| TreeError::new(error.to_string()))
+        fs_err::read(&path)
+            .map(Cow::Owned)
+            .map_err(|error| TreeError::new(error.to_string()))
     }
 }
 
@@ -118,8 +138,12 @@ impl Folders for Disk {
         let mut nodes = Vec::new();
         for entry in fs_err::read_dir(&path).map_err(|error| TreeError::new(error.to_string()))? {
             let entry = entry.map_err(|error| Self::failure(&path, &error))?;
-            let kind = entry.file_type().map_err(|error| Self::failure(&path, &error))?;
-            let Ok(name) = entry.file_name().into_string() else { continue };
+            let kind = entry
+                .file_type()
+                .map_err(|error| Self::failure(&path, &error))?;
+            let Ok(name) = entry.file_name().into_string() else {
+                continue;
+            };
             if kind.is_dir() {
                 nodes.push((name, Node::Folder));
             } else if kind.is_file() {

@@ -47,16 +47,34 @@ pub(super) struct Args {
 
 /// Runs until a signal, or until something that must live has died.
 pub(super) fn run(args: Args) -> anyhow::Result<()> {
-    let Args { listen, namespace, mirrors, kubeconfig, webhook_token_file, identity, log, log_format } =
-        args;
+    let Args {
+        listen,
+        namespace,
+        mirrors,
+        kubeconfig,
+        webhook_token_file,
+        identity,
+        log,
+        log_format,
+    } = args;
     logging::start(&log, log_format)?;
-    if rustls::crypto::ring::default_provider().install_default().is_err() {
+    if rustls::crypto::ring::default_provider()
+        .install_default()
+        .is_err()
+    {
         anyhow::bail!("another TLS provider is installed already; this is a bug");
     }
     git::transport::register().context("failed to register the git transport")?;
-    fs_err::create_dir_all(&mirrors).context("hint: --mirrors names a directory that can be written")?;
+    fs_err::create_dir_all(&mirrors)
+        .context("hint: --mirrors names a directory that can be written")?;
     let identity = identity.unwrap_or_else(|| format!("agent-{}", std::process::id()));
-    let config = Config { listen, namespace, mirrors, webhook_token_file, identity };
+    let config = Config {
+        listen,
+        namespace,
+        mirrors,
+        webhook_token_file,
+        identity,
+    };
 
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -81,7 +99,12 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
         signals.cancel();
         tokio::time::timeout(STOP_DEADLINE, run)
             .await
-            .with_context(|| format!("not everything stopped within {} s", STOP_DEADLINE.as_secs()))?
+            .with_context(|| {
+                format!(
+                    "not everything stopped within {} s",
+                    STOP_DEADLINE.as_secs()
+                )
+            })?
     });
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
@@ -96,9 +119,8 @@ async fn client(kubeconfig: Option<PathBuf>) -> anyhow::Result<kube::Client> {
                 .await
                 .with_context(|| format!("cannot use the kubeconfig {}", path.display()))?
         }
-        None => kube::Config::incluster().context(
-            "this is not a pod of a cluster; hint: name a kubeconfig with --kubeconfig",
-        )?,
+        None => kube::Config::incluster()
+            .context("this is not a pod of a cluster; hint: name a kubeconfig with --kubeconfig")?,
     };
     kube::Client::try_from(config).context("cannot make a client for the API server")
 }

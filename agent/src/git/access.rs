@@ -33,7 +33,9 @@ pub(crate) enum AccessError {
     #[error("key `{key}` of Secret {secret} is not UTF-8 text")]
     NotText { secret: String, key: &'static str },
     /// A Secret value cannot be a header.
-    #[error("key `{key}` of Secret {secret} contains characters that no HTTP header may contain; hint: does it end in a newline?")]
+    #[error(
+        "key `{key}` of Secret {secret} contains characters that no HTTP header may contain; hint: does it end in a newline?"
+    )]
     NotHeader { secret: String, key: &'static str },
     /// The Secret has none of the keys we know.
     #[error(
@@ -56,7 +58,9 @@ pub(crate) struct Access {
 
 impl fmt::Debug for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Access").field("url", &self.url).finish_non_exhaustive()
+        f.debug_struct("Access")
+            .field("url", &self.url)
+            .finish_non_exhaustive()
     }
 }
 
@@ -85,9 +89,16 @@ impl Access {
             && authorization.is_none()
             && roots.is_none()
         {
-            return Err(AccessError::Empty { secret: secret.name.to_owned() });
+            return Err(AccessError::Empty {
+                secret: secret.name.to_owned(),
+            });
         }
-        Ok(Self { url: url.to_owned(), authorization, roots, timeout })
+        Ok(Self {
+            url: url.to_owned(),
+            authorization,
+            roots,
+            timeout,
+        })
     }
 
     /// The repository's address.
@@ -117,13 +128,20 @@ impl Access {
             Some(roots) => RootCerts::new_with_certs(roots),
             None => RootCerts::WebPki,
         };
-        let tls = TlsConfig::builder().provider(TlsProvider::Rustls).root_certs(roots).build();
+        let tls = TlsConfig::builder()
+            .provider(TlsProvider::Rustls)
+            .root_certs(roots)
+            .build();
         ureq::Agent::config_builder()
             .tls_config(tls)
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
-            .user_agent(concat!("git/2.0 (immuops-agent ", env!("CARGO_PKG_VERSION"), ")"))
+            .user_agent(concat!(
+                "git/2.0 (immuops-agent ",
+                env!("CARGO_PKG_VERSION"),
+                ")"
+            ))
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .timeout_resolve(Some(CONNECT_TIMEOUT))
             .timeout_global(Some(self.timeout))
@@ -134,22 +152,33 @@ impl Access {
 
 fn check_url(url: &str) -> Result<(), AccessError> {
     if !url.starts_with("http://") && !url.starts_with("https://") {
-        return Err(AccessError::Scheme { url: url.to_owned() });
+        return Err(AccessError::Scheme {
+            url: url.to_owned(),
+        });
     }
-    let parsed: Uri = url.parse().map_err(|error: ureq::http::uri::InvalidUri| AccessError::Url {
-        url: url.to_owned(),
-        reason: error.to_string(),
-    })?;
-    if parsed.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+    let parsed: Uri =
+        url.parse()
+            .map_err(|error: ureq::http::uri::InvalidUri| AccessError::Url {
+                url: url.to_owned(),
+                reason: error.to_string(),
+            })?;
+    if parsed
+        .authority()
+        .is_some_and(|authority| authority.as_str().contains('@'))
+    {
         return Err(AccessError::CredentialsInUrl);
     }
     Ok(())
 }
 
 fn text<'a>(secret: SecretData<'a>, key: &'static str) -> Result<Option<&'a str>, AccessError> {
-    let Some(bytes) = secret.data.get(key) else { return Ok(None) };
-    let text = std::str::from_utf8(bytes)
-        .map_err(|_| AccessError::NotText { secret: secret.name.to_owned(), key })?;
+    let Some(bytes) = secret.data.get(key) else {
+        return Ok(None);
+    };
+    let text = std::str::from_utf8(bytes).map_err(|_| AccessError::NotText {
+        secret: secret.name.to_owned(),
+        key,
+    })?;
     Ok(Some(text))
 }
 
@@ -157,22 +186,33 @@ fn authorization(secret: SecretData<'_>) -> Result<Option<String>, AccessError> 
     if let Some(token) = text(secret, "bearerToken")? {
         if token.is_empty() || token.chars().any(|c| !c.is_ascii_graphic()) {
             let secret = secret.name.to_owned();
-            return Err(AccessError::NotHeader { secret, key: "bearerToken" });
+            return Err(AccessError::NotHeader {
+                secret,
+                key: "bearerToken",
+            });
         }
         return Ok(Some(format!("Bearer {token}")));
     }
     match (text(secret, "username")?, text(secret, "password")?) {
         (None, None) => Ok(None),
         (user, password) => {
-            let pair = format!("{}:{}", user.unwrap_or_default(), password.unwrap_or_default());
+            let pair = format!(
+                "{}:{}",
+                user.unwrap_or_default(),
+                password.unwrap_or_default()
+            );
             Ok(Some(format!("Basic {}", base64(pair.as_bytes()))))
         }
     }
 }
 
 fn roots(secret: SecretData<'_>) -> Result<Option<Vec<Certificate<'static>>>, AccessError> {
-    let Some(pem) = secret.data.get("ca.crt") else { return Ok(None) };
-    let invalid = || AccessError::Certificate { secret: secret.name.to_owned() };
+    let Some(pem) = secret.data.get("ca.crt") else {
+        return Ok(None);
+    };
+    let invalid = || AccessError::Certificate {
+        secret: secret.name.to_owned(),
+    };
     let mut found = Vec::new();
     for item in ureq::tls::parse_pem(pem) {
         if let PemItem::Certificate(certificate) = item.map_err(|_| invalid())? {
@@ -190,11 +230,17 @@ fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {
-        let word = chunk.iter().fold(0_u32, |word, byte| (word << 8) | u32::from(*byte))
+        let word = chunk
+            .iter()
+            .fold(0_u32, |word, byte| (word << 8) | u32::from(*byte))
             << (8 * (3 - chunk.len()));
         for place in 0..4 {
             let index = usize::try_from((word >> (18 - 6 * place)) & 63).unwrap_or_default();
-            let letter = if place <= chunk.len() { ALPHABET.get(index) } else { None };
+            let letter = if place <= chunk.len() {
+                ALPHABET.get(index)
+            } else {
+                None
+            };
             out.push(char::from(*letter.unwrap_or(&b'=')));
         }
     }
@@ -210,15 +256,26 @@ mod tests {
             .iter()
             .map(|(key, value)| ((*key).to_owned(), value.as_bytes().to_vec()))
             .collect();
-        let secret = SecretData { name: "immuops-system/git", data: &data };
-        Access::new(url, (!pairs.is_empty()).then_some(secret), Duration::from_secs(1))
+        let secret = SecretData {
+            name: "immuops-system/git",
+            data: &data,
+        };
+        Access::new(
+            url,
+            (!pairs.is_empty()).then_some(secret),
+            Duration::from_secs(1),
+        )
     }
 
     #[test]
     fn encodes_as_the_rfc_says() {
-        for (plain, encoded) in
-            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")]
-        {
+        for (plain, encoded) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foobar", "Zm9vYmFy"),
+        ] {
             assert_eq!(base64(plain.as_bytes()), encoded);
         }
     }
@@ -251,11 +308,25 @@ mod tests {
 
     #[test]
     fn refuses_addresses_it_cannot_or_must_not_use() {
-        for url in ["git@host:a.git", "file:///tmp/a", "ssh://host/a", "-oProxyCommand=x", "ext::sh"]
-        {
-            assert!(matches!(access(url, &[]), Err(AccessError::Scheme { .. })), "{url}");
+        for url in [
+            "git@host:a.git",
+            "file:///tmp/a",
+            "ssh://host/a",
+            "-oProxyCommand=x",
+            "ext::sh",
+        ] {
+            assert!(
+                matches!(access(url, &[]), Err(AccessError::Scheme { .. })),
+                "{url}"
+            );
         }
-        assert!(matches!(access("https://u:p@host/a", &[]), Err(AccessError::CredentialsInUrl)));
-        assert!(matches!(access("https://ho st/a", &[]), Err(AccessError::Url { .. })));
+        assert!(matches!(
+            access("https://u:p@host/a", &[]),
+            Err(AccessError::CredentialsInUrl)
+        ));
+        assert!(matches!(
+            access("https://ho st/a", &[]),
+            Err(AccessError::Url { .. })
+        ));
     }
 }

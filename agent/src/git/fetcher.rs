@@ -36,7 +36,7 @@ impl SourceKey {
     fn directory(&self) -> String {
         let secret = self.secret.as_deref().unwrap_or_default();
         let digest = Sha256::digest(format!("{}\n{}\n{secret}", self.namespace, self.url));
-        digest.iter().take(16).fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+        crate::hex::hex(&digest)
     }
 }
 
@@ -88,10 +88,12 @@ impl Fetcher {
         let (alive, ended) = oneshot::channel::<()>();
         let root = Arc::new(root);
         let directory = Arc::clone(&root);
-        std::thread::Builder::new().name("git".to_owned()).spawn(move || {
-            serve(&directory, inbox);
-            drop(alive);
-        })?;
+        std::thread::Builder::new()
+            .name("git".to_owned())
+            .spawn(move || {
+                serve(&directory, inbox);
+                drop(alive);
+            })?;
         Ok((Self { root, orders }, ended))
     }
 
@@ -103,7 +105,10 @@ impl Fetcher {
     /// Fetches, or returns a recent enough answer to the same question.
     pub(crate) async fn fetch(&self, job: Job) -> Result<Fetched, FetchError> {
         let (reply, answer) = oneshot::channel();
-        self.orders.send(Order { job, reply }).await.map_err(|_| FetchError::Gone)?;
+        self.orders
+            .send(Order { job, reply })
+            .await
+            .map_err(|_| FetchError::Gone)?;
         answer.await.map_err(|_| FetchError::Gone)?
     }
 }
@@ -134,4 +139,3 @@ fn serve(root: &std::path::Path, mut inbox: mpsc::Receiver<Order>) {
         drop(reply.send(result));
     }
 }
-

@@ -30,7 +30,9 @@ impl FromStr for CommitId {
     type Err = InvalidCommitId;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let invalid = || InvalidCommitId { text: text.to_owned() };
+        let invalid = || InvalidCommitId {
+            text: text.to_owned(),
+        };
         if text.len() != 40 {
             return Err(invalid());
         }
@@ -77,7 +79,10 @@ impl FromStr for Revision {
             Some((reference, commit)) => (Some(reference.to_owned()), commit),
             None => (None, text.strip_prefix("sha1:").unwrap_or(text)),
         };
-        Ok(Self { reference, commit: commit.parse()? })
+        Ok(Self {
+            reference,
+            commit: commit.parse()?,
+        })
     }
 }
 
@@ -89,7 +94,11 @@ mod tests {
 
     #[test]
     fn prints_what_it_reads() {
-        for text in [format!("main@sha1:{ID}"), format!("a@b@sha1:{ID}"), format!("sha1:{ID}")] {
+        for text in [
+            format!("main@sha1:{ID}"),
+            format!("a@b@sha1:{ID}"),
+            format!("sha1:{ID}"),
+        ] {
             assert_eq!(text.parse::<Revision>().unwrap().to_string(), text);
         }
     }

@@ -42,7 +42,10 @@ pub(crate) enum Refusal {
 }
 
 /// Registers the transport for `http://` and `https://`, once, before any thread uses libgit2.
-#[expect(unsafe_code, reason = "libgit2 keeps its table of transports without a lock")]
+#[expect(
+    unsafe_code,
+    reason = "libgit2 keeps its table of transports without a lock"
+)]
 pub(crate) fn register() -> Result<(), Error> {
     for scheme in ["http", "https"] {
         // SAFETY: `register` must not run while another thread creates a transport. `main` calls
@@ -56,11 +59,22 @@ pub(crate) fn register() -> Result<(), Error> {
 
 /// Runs `work` while this thread may talk to the server of `access`. Returns with its result what
 /// the server refused, if anything: libgit2's errors have no room for that.
-pub(crate) fn with_access<T>(access: Arc<Access>, work: impl FnOnce() -> T) -> (T, Option<Refusal>) {
+pub(crate) fn with_access<T>(
+    access: Arc<Access>,
+    work: impl FnOnce() -> T,
+) -> (T, Option<Refusal>) {
     let client = access.client();
-    CURRENT.with_borrow_mut(|slot| *slot = Some(Current { access, client, refusal: None }));
+    CURRENT.with_borrow_mut(|slot| {
+        *slot = Some(Current {
+            access,
+            client,
+            refusal: None,
+        });
+    });
     let result = work();
-    let refusal = CURRENT.with_borrow_mut(Option::take).and_then(|current| current.refusal);
+    let refusal = CURRENT
+        .with_borrow_mut(Option::take)
+        .and_then(|current| current.refusal);
     (result, refusal)
 }
 
@@ -68,18 +82,28 @@ pub(crate) fn with_access<T>(access: Arc<Access>, work: impl FnOnce() -> T) -> (
 struct Http;
 
 impl SmartSubtransport for Http {
-    fn action(&self, url: &str, service: Service) -> Result<Box<dyn SmartSubtransportStream>, Error> {
+    fn action(
+        &self,
+        url: &str,
+        service: Service,
+    ) -> Result<Box<dyn SmartSubtransportStream>, Error> {
         let base = url.trim_end_matches('/');
         let request = match service {
-            Service::UploadPackLs => Request::Advertisement(format!("{base}/info/refs?service=git-upload-pack")),
-            Service::UploadPack => {
-                Request::Pack { url: format!("{base}/git-upload-pack"), body: Vec::new() }
+            Service::UploadPackLs => {
+                Request::Advertisement(format!("{base}/info/refs?service=git-upload-pack"))
             }
+            Service::UploadPack => Request::Pack {
+                url: format!("{base}/git-upload-pack"),
+                body: Vec::new(),
+            },
             Service::ReceivePackLs | Service::ReceivePack => {
                 return Err(failure("this program never pushes"));
             }
         };
-        Ok(Box::new(Exchange { request, answer: None }))
+        Ok(Box::new(Exchange {
+            request,
+            answer: None,
+        }))
     }
 
     fn close(&self) -> Result<(), Error> {
@@ -105,7 +129,9 @@ impl Write for Exchange {
                 body.extend_from_slice(bytes);
                 Ok(bytes.len())
             }
-            Request::Pack { .. } => Err(io::Error::other("the request to the git server is too large")),
+            Request::Pack { .. } => Err(io::Error::other(
+                "the request to the git server is too large",
+            )),
             Request::Advertisement(_) => Err(io::Error::other("nothing to send in this request")),
         }
     }
@@ -131,9 +157,14 @@ impl Read for Exchange {
 fn send(request: &Request) -> io::Result<Box<dyn Read + Send>> {
     let Some((client, authorization)) = CURRENT.with_borrow(|slot| {
         let current = slot.as_ref()?;
-        Some((current.client.clone(), current.access.authorization().map(str::to_owned)))
+        Some((
+            current.client.clone(),
+            current.access.authorization().map(str::to_owned),
+        ))
     }) else {
-        return Err(io::Error::other("no git server may be reached from this thread"));
+        return Err(io::Error::other(
+            "no git server may be reached from this thread",
+        ));
     };
     let (sent, content_type) = match request {
         Request::Advertisement(url) => {
@@ -146,12 +177,18 @@ fn send(request: &Request) -> io::Result<Box<dyn Read + Send>> {
         Request::Pack { url, body } => {
             let mut call = client
                 .post(url)
-                .header(header::CONTENT_TYPE, "application/x-git-upload-pack-request")
+                .header(
+                    header::CONTENT_TYPE,
+                    "application/x-git-upload-pack-request",
+                )
                 .header(header::ACCEPT, "application/x-git-upload-pack-result");
             if let Some(value) = &authorization {
                 call = call.header(header::AUTHORIZATION, value);
             }
-            (call.send(body.as_slice()), "application/x-git-upload-pack-result")
+            (
+                call.send(body.as_slice()),
+                "application/x-git-upload-pack-result",
+            )
         }
     };
     let response = sent.map_err(|error| refuse(Refusal::Unreachable(error.to_string())))?;
@@ -161,9 +198,16 @@ fn send(request: &Request) -> io::Result<Box<dyn Read + Send>> {
 
 fn check<B>(response: &Response<B>, content_type: &str) -> Result<(), Refusal> {
     let status = response.status();
-    let field = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+    let field = |name| {
+        response
+            .headers()
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+    };
     if status.is_redirection() {
-        return Err(Refusal::Redirect(field(header::LOCATION).unwrap_or("nowhere").to_owned()));
+        return Err(Refusal::Redirect(
+            field(header::LOCATION).unwrap_or("nowhere").to_owned(),
+        ));
     }
     if !status.is_success() {
         return Err(Refusal::Status(status.as_u16()));

@@ -34,7 +34,11 @@ impl CommitTree {
     pub(crate) fn open(mirror: &Mirror, commit: CommitId) -> Result<Self, git2::Error> {
         let repository = mirror.repository()?;
         let root = repository.find_commit(commit.oid())?.tree_id();
-        Ok(Self { repository: Mutex::new(repository), root, commit })
+        Ok(Self {
+            repository: Mutex::new(repository),
+            root,
+            commit,
+        })
     }
 
     fn find(
@@ -47,8 +51,12 @@ impl CommitTree {
             if here.1 != ObjectType::Tree {
                 return Ok(None);
             }
-            let tree = repository.find_tree(here.0).map_err(|error| self.unreadable(path, &error))?;
-            let Some(entry) = tree.get_name(segment) else { return Ok(None) };
+            let tree = repository
+                .find_tree(here.0)
+                .map_err(|error| self.unreadable(path, &error))?;
+            let Some(entry) = tree.get_name(segment) else {
+                return Ok(None);
+            };
             let Some(kind @ (ObjectType::Tree | ObjectType::Blob)) = entry.kind() else {
                 return Ok(None);
             };
@@ -58,19 +66,26 @@ impl CommitTree {
     }
 
     fn repository(&self) -> MutexGuard<'_, Repository> {
-        self.repository.lock().unwrap_or_else(PoisonError::into_inner)
+        self.repository
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn unreadable(&self, path: &str, error: &git2::Error) -> TreeError {
         let commit = self.commit;
-        TreeError::new(format!("cannot read {path} of commit {commit}: {}", error.message()))
+        TreeError::new(format!(
+            "cannot read {path} of commit {commit}: {}",
+            error.message()
+        ))
     }
 }
 
 impl Tree for CommitTree {
     fn entry(&self, path: &str) -> Result<Option<Entry>, TreeError> {
         let repository = self.repository();
-        let Some((oid, kind, mode)) = self.find(&repository, path)? else { return Ok(None) };
+        let Some((oid, kind, mode)) = self.find(&repository, path)? else {
+            return Ok(None);
+        };
         if kind == ObjectType::Tree {
             return Ok(Some(Entry::Folder));
         }
@@ -78,10 +93,14 @@ impl Tree for CommitTree {
         let odb = repository.odb().map_err(unreadable)?;
         let (size, _) = odb.read_header(oid).map_err(unreadable)?;
         if mode != LINK_MODE {
-            return Ok(Some(Entry::File { size: u64::try_from(size).unwrap_or(u64::MAX) }));
+            return Ok(Some(Entry::File {
+                size: u64::try_from(size).unwrap_or(u64::MAX),
+            }));
         }
         if size > TARGET_LIMIT {
-            return Err(TreeError::new(format!("{path} is a symbolic link with a target of {size} bytes")));
+            return Err(TreeError::new(format!(
+                "{path} is a symbolic link with a target of {size} bytes"
+            )));
         }
         let blob = repository.find_blob(oid).map_err(unreadable)?;
         let target = String::from_utf8_lossy(blob.content()).into_owned();
@@ -93,7 +112,9 @@ impl Tree for CommitTree {
         let Some((oid, ObjectType::Blob, _)) = self.find(&repository, path)? else {
             return Err(TreeError::new(format!("{path} is no file")));
         };
-        let blob = repository.find_blob(oid).map_err(|error| self.unreadable(path, &error))?;
+        let blob = repository
+            .find_blob(oid)
+            .map_err(|error| self.unreadable(path, &error))?;
         Ok(Cow::Owned(blob.content().to_vec()))
     }
 }
@@ -104,12 +125,16 @@ impl Folders for CommitTree {
         let Some((oid, ObjectType::Tree, _)) = self.find(&repository, folder)? else {
             return Ok(Vec::new());
         };
-        let tree = repository.find_tree(oid).map_err(|error| self.unreadable(folder, &error))?;
+        let tree = repository
+            .find_tree(oid)
+            .map_err(|error| self.unreadable(folder, &error))?;
         let nodes = tree.iter().filter_map(|entry| {
             let node = match entry.kind()? {
                 ObjectType::Tree => Node::Folder,
                 ObjectType::Blob if entry.filemode() != LINK_MODE => Node::File,
-                _ => return None,
+                ObjectType::Blob | ObjectType::Commit | ObjectType::Tag | ObjectType::Any => {
+                    return None;
+                }
             };
             Some((entry.name().ok()?.to_owned(), node))
         });
@@ -144,9 +169,13 @@ mod tests {
             };
             index.add(&entry).unwrap();
         }
-        let tree = repository.find_tree(index.write_tree_to(&repository).unwrap()).unwrap();
+        let tree = repository
+            .find_tree(index.write_tree_to(&repository).unwrap())
+            .unwrap();
         let author = Signature::new("a", "a@example.com", &git2::Time::new(0, 0)).unwrap();
-        let id = repository.commit(None, &author, &author, "m", &tree, &[]).unwrap();
+        let id = repository
+            .commit(None, &author, &author, "m", &tree, &[])
+            .unwrap();
         let mirror = Mirror::new(directory.path(), "mirror");
         let tree = CommitTree::open(&mirror, CommitId::new(id)).unwrap();
         (directory, tree)
@@ -163,13 +192,28 @@ mod tests {
         ]);
         assert_eq!(tree.entry("").unwrap(), Some(Entry::Folder));
         assert_eq!(tree.entry("a").unwrap(), Some(Entry::Folder));
-        assert_eq!(tree.entry("a/b.yaml").unwrap(), Some(Entry::File { size: 4 }));
+        assert_eq!(
+            tree.entry("a/b.yaml").unwrap(),
+            Some(Entry::File { size: 4 })
+        );
         assert_eq!(tree.read("a/b.yaml").unwrap().as_ref(), b"text");
-        assert_eq!(tree.entry("link").unwrap(), Some(Entry::Link { target: "a".into() }));
-        assert_eq!(tree.entry("link/b.yaml").unwrap(), None, "links are not followed");
+        assert_eq!(
+            tree.entry("link").unwrap(),
+            Some(Entry::Link { target: "a".into() })
+        );
+        assert_eq!(
+            tree.entry("link/b.yaml").unwrap(),
+            None,
+            "links are not followed"
+        );
         assert_eq!(tree.entry("a/b.yaml/c").unwrap(), None);
         assert_eq!(tree.entry("missing").unwrap(), None);
-        assert!(tree.read("a").is_err());
+        assert!(
+            tree.read("a")
+                .unwrap_err()
+                .to_string()
+                .contains("is no file")
+        );
     }
 
     #[test]
@@ -179,7 +223,10 @@ mod tests {
             ("x/deep/c.yaml", FILE, ""),
             ("x/link.yaml", LINK_MODE, "b.yaml"),
         ]);
-        let expected = [("b.yaml".to_owned(), Node::File), ("deep".to_owned(), Node::Folder)];
+        let expected = [
+            ("b.yaml".to_owned(), Node::File),
+            ("deep".to_owned(), Node::Folder),
+        ];
         assert_eq!(tree.list("x").unwrap(), expected);
         assert_eq!(tree.list("missing").unwrap(), []);
     }

@@ -5,28 +5,23 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{StreamExt, stream};
 use kube::ResourceExt;
 use plan::health::Health;
-use plan::live::Live;
-use plan::object::{Desired, ObjectId, Ssa, Toggle};
-use plan::plan::{Input, Outcome, Plan, plan};
+use plan::object::{Desired, ObjectId, Toggle};
+use plan::plan::{Outcome, Plan};
 use tokio::time::Instant;
 
 use super::{Reconciler, Rollout, requested_at};
 use crate::api::names::FINALIZER;
-use crate::board::waits_for;
 use crate::execute::{Halt, Walked};
 use crate::git::fetcher::Fetched;
 use crate::git::revision::Revision;
 use crate::health::varies;
-use crate::preflight::{self, PARALLEL};
+use crate::preflight;
 use crate::problem::{Problem, chain};
-use crate::render::{self, RenderError, Rendered};
+use crate::render::Rendered;
 use crate::report::{Attempt, Reason, Retry, Verdict, remember};
 use crate::settings::Settings;
-use crate::shared::Reader;
-use crate::source::{self, Request};
 
 /// First pause after a failure; it doubles up to the Sync's retry interval.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
@@ -46,18 +41,24 @@ enum Attempted {
 }
 
 /// An attempt that failed.
-struct Failure {
+pub(super) struct Failure {
     reason: Reason,
     message: String,
     retry: Retry,
 }
 
 impl Failure {
-    fn new(reason: Reason, error: &dyn std::error::Error) -> Self {
-        Self { reason, message: chain(error), retry: Retry::Later }
+    /// Tried again by itself.
+    pub(super) fn new(reason: Reason, error: &dyn std::error::Error) -> Self {
+        Self {
+            reason,
+            message: chain(error),
+            retry: Retry::Later,
+        }
     }
 
-    fn server(problem: &Problem) -> Self {
+    /// The API server said no.
+    pub(super) fn server(problem: &Problem) -> Self {
         Self::new(Reason::ReconciliationFailed, problem)
     }
 }
@@ -91,8 +92,11 @@ impl Reconciler {
             self.status.last_handled_reconcile_at = handled;
             self.clock.report = Some(Instant::now());
         }
-        self.memory.failures =
-            if result.is_err() { self.memory.failures.saturating_add(1) } else { 0 };
+        self.memory.failures = if result.is_err() {
+            self.memory.failures.saturating_add(1)
+        } else {
+            0
+        };
         let pause = match &result {
             Ok(Attempted::Dropped) => Duration::ZERO,
             Ok(_) => interval,
@@ -107,21 +111,37 @@ impl Reconciler {
             Ok(Attempted::Unchanged | Attempted::Dropped) => return,
             Ok(Attempted::Waiting(message)) => {
                 let reason = Reason::DependencyNotReady;
-                self.conclude(Verdict::Progressing { reason, message }).await;
+                self.conclude(Verdict::Progressing { reason, message })
+                    .await;
             }
             Ok(Attempted::Applied(rollout)) => {
                 self.note(Reason::Succeeded, took);
                 self.memory.rollout = Some(rollout);
                 self.look_at_health(None).await;
             }
-            Err(Failure { reason, message, retry }) => {
+            Err(Failure {
+                reason,
+                message,
+                retry,
+            }) => {
                 self.note(reason, took);
                 self.memory.rollout = None;
-                self.conclude(Verdict::Failed { reason, message, retry }).await;
+                self.conclude(Verdict::Failed {
+                    reason,
+                    message,
+                    retry,
+                })
+                .await;
             }
         }
-        let reason = self.memory.verdict.as_ref().map_or(Reason::Progressing, |v| v.text().0);
-        self.shared.metrics.reconciled(self.name.as_str(), reason.as_str(), took.as_secs_f64());
+        let reason = self
+            .memory
+            .verdict
+            .as_ref()
+            .map_or(Reason::Progressing, |v| v.text().0);
+        self.shared
+            .metrics
+            .reconciled(self.name.as_str(), reason.as_str(), took.as_secs_f64());
         if reason == Reason::Succeeded {
             let now = jiff::Timestamp::now().as_second();
             self.shared.metrics.succeeded(self.name.as_str(), now);
@@ -130,8 +150,16 @@ impl Reconciler {
 
     /// Puts an attempt into the history, unless it is the same failure again.
     fn note(&mut self, reason: Reason, duration: Duration) {
-        let revision = self.status.last_attempted_revision.clone().unwrap_or_default();
-        let digest = self.memory.rendered.as_ref().map(|rendered| rendered.digest.clone());
+        let revision = self
+            .status
+            .last_attempted_revision
+            .clone()
+            .unwrap_or_default();
+        let digest = self
+            .memory
+            .rendered
+            .as_ref()
+            .map(|rendered| rendered.digest.clone());
         let digest = digest.unwrap_or_default();
         let newest = self.status.history.first();
         let again = newest.is_some_and(|newest| {
@@ -142,7 +170,12 @@ impl Reconciler {
         if again && reason != Reason::Succeeded {
             return;
         }
-        let attempt = Attempt { revision: &revision, digest: &digest, reason, duration };
+        let attempt = Attempt {
+            revision: &revision,
+            digest: &digest,
+            reason,
+            duration,
+        };
         remember(&mut self.status, &attempt, jiff::Timestamp::now());
     }
 
@@ -152,7 +185,9 @@ impl Reconciler {
         asked: Option<Instant>,
         started: Instant,
     ) -> Result<Attempted, Failure> {
-        self.add_finalizer().await.map_err(|problem| Failure::server(&problem))?;
+        self.add_finalizer()
+            .await
+            .map_err(|problem| Failure::server(&problem))?;
         let fetched = self.fetch(settings, asked).await?;
         let revision = fetched.revision.to_string();
         self.status.last_attempted_revision = Some(revision.clone());
@@ -182,7 +217,14 @@ impl Reconciler {
         };
         let generation = self.sync.metadata.generation;
         let done = None;
-        Ok(Attempted::Applied(Rollout { plan, outcomes, revision, generation, deadline, done }))
+        Ok(Attempted::Applied(Rollout {
+            plan,
+            outcomes,
+            revision,
+            generation,
+            deadline,
+            done,
+        }))
     }
 
     /// Writes the inventory ahead, then walks the plan. `None` if it is outdated or the process ends.
@@ -197,9 +239,15 @@ impl Reconciler {
             .await
             .map_err(|problem| Failure::server(&problem))?;
         self.claim();
-        let objects: BTreeMap<&ObjectId, &Desired> =
-            rendered.desired.iter().map(|object| (object.id(), object)).collect();
-        let walked = self.walk().stages(plan, &objects, postponed, deadline).await;
+        let objects: BTreeMap<&ObjectId, &Desired> = rendered
+            .desired
+            .iter()
+            .map(|object| (object.id(), object))
+            .collect();
+        let walked = self
+            .walk()
+            .stages(plan, &objects, postponed, deadline)
+            .await;
         self.after_walk(plan, walked, rendered).await
     }
 
@@ -214,9 +262,16 @@ impl Reconciler {
     /// applied, so that foreign changes are undone all the same. Prunes nothing.
     async fn restore(&mut self, settings: &Settings) -> Result<(), Failure> {
         let applied = self.status.last_applied_revision.as_deref();
-        let Some(Ok(revision)) = applied.map(str::parse::<Revision>) else { return Ok(()) };
-        let Some(key) = self.shared.readers.source(&self.name) else { return Ok(()) };
-        let fetched = Fetched { revision, mirror: self.shared.fetcher.mirror(&key) };
+        let Some(Ok(revision)) = applied.map(str::parse::<Revision>) else {
+            return Ok(());
+        };
+        let Some(key) = self.shared.readers.source(&self.name) else {
+            return Ok(());
+        };
+        let fetched = Fetched {
+            revision,
+            mirror: self.shared.fetcher.mirror(&key),
+        };
         let rendered = self.render_once(settings, &fetched).await?;
         let rendered = rendered.map_err(|error| Failure::new(Reason::BuildFailed, &error))?;
         let mut settings = settings.clone();
@@ -224,14 +279,17 @@ impl Reconciler {
         let plan = self.plan(&settings, &rendered).await?;
         self.memory.desired = Arc::clone(&rendered.desired);
         let deadline = Instant::now() + settings.timeout;
-        self.roll_out(&plan, &rendered, Vec::new(), deadline).await?;
+        self.roll_out(&plan, &rendered, Vec::new(), deadline)
+            .await?;
         tracing::info!(sync = %self.name, revision = %fetched.revision, "keeping the last applied revision");
         Ok(())
     }
 
     /// Whether a new plan says nothing that the one that is rolled out, or rolling out, did not say.
     fn is_rolled_out(&self, plan: &Plan, revision: &str) -> bool {
-        let Some(rollout) = &self.memory.rollout else { return false };
+        let Some(rollout) = &self.memory.rollout else {
+            return false;
+        };
         let stored = self.memory.stored.as_ref().map(|stored| &stored.contents);
         rollout.revision == revision
             && rollout.generation == self.sync.metadata.generation
@@ -258,7 +316,9 @@ impl Reconciler {
                 self.memory.applied.insert(id.clone(), applied.clone());
                 if varies(id) {
                     let reason = "it was just applied".to_owned();
-                    self.memory.health.insert(id.clone(), Health::InProgress { reason });
+                    self.memory
+                        .health
+                        .insert(id.clone(), Health::InProgress { reason });
                 }
                 if let Some(fights) = &mut self.memory.fights {
                     fights.forget(id);
@@ -266,17 +326,25 @@ impl Reconciler {
             }
         }
         for id in wanted.into_iter().filter(|id| varies(id)) {
-            self.memory.health.entry(id.clone()).or_insert_with(|| Health::InProgress {
-                reason: "it was not looked at yet".to_owned(),
-            });
+            self.memory
+                .health
+                .entry(id.clone())
+                .or_insert_with(|| Health::InProgress {
+                    reason: "it was not looked at yet".to_owned(),
+                });
         }
         // What is gone or released leaves the inventory only after pruning; uids are kept now, so that
         // a crash before that forgets nothing.
         let mut contents = plan.finish(&outcomes);
         for (id, entry) in &plan.write_ahead.entries {
-            contents.entries.entry(id.clone()).or_insert_with(|| entry.clone());
+            contents
+                .entries
+                .entry(id.clone())
+                .or_insert_with(|| entry.clone());
         }
-        self.save_inventory(contents).await.map_err(|problem| Failure::server(&problem))?;
+        self.save_inventory(contents)
+            .await
+            .map_err(|problem| Failure::server(&problem))?;
         self.watch_new_kinds(rendered).await?;
         self.claim();
         match halt {
@@ -290,205 +358,13 @@ impl Reconciler {
         if self.sync.finalizers().iter().any(|name| name == FINALIZER) {
             return Ok(());
         }
-        let sync = self.shared.cluster.set_finalizers(&self.sync, &[FINALIZER]).await?;
+        let sync = self
+            .shared
+            .cluster
+            .set_finalizers(&self.sync, &[FINALIZER])
+            .await?;
         self.sync = Arc::new(sync);
         Ok(())
-    }
-
-    async fn fetch(
-        &mut self,
-        settings: &Settings,
-        asked: Option<Instant>,
-    ) -> Result<Fetched, Failure> {
-        let artifact = |error: source::SourceError| Failure::new(Reason::ArtifactFailed, &error);
-        let shared = Arc::clone(&self.shared);
-        let found = source::find(&shared.cluster, &shared.namespace, &settings.origin)
-            .await
-            .map_err(artifact)?;
-        let key = source::key(&shared.namespace, &found);
-        let reference = found.reference.clone().unwrap_or_default();
-        let mailbox = Arc::clone(&self.mailbox);
-        let reader = Reader { key: key.clone(), reference: reference.clone(), mailbox };
-        shared.readers.set(&self.name, reader);
-        let applied = self.status.last_applied_revision.as_deref();
-        let applied: Option<Revision> = applied.and_then(|text| text.parse().ok());
-        // A poll is content with an answer that another Sync got a moment ago.
-        let fresh = asked.unwrap_or_else(|| {
-            let now = Instant::now();
-            now.checked_sub(settings.interval / 2).unwrap_or(now)
-        });
-        let request = Request {
-            applied: applied.map(|revision| revision.commit),
-            not_before: fresh.into_std(),
-            timeout: settings.timeout.min(Duration::from_mins(5)),
-        };
-        let fetched =
-            source::fetch(&shared.cluster, &shared.fetcher, &shared.namespace, &found, request)
-                .await
-                .map_err(artifact)?;
-        if self.memory.fetched.as_ref() != Some(&fetched) {
-            tracing::info!(sync = %self.name, revision = %fetched.revision, "new revision");
-            if self.memory.fetched.is_some() {
-                shared.readers.moved(&self.name, &key, &reference);
-            }
-            self.memory.fetched = Some(fetched.clone());
-        }
-        Ok(fetched)
-    }
-
-    /// What the Sync waits for, if anything.
-    fn waits(&self, settings: &Settings, revision: &str) -> Option<String> {
-        if settings.depends_on.is_empty() {
-            return None;
-        }
-        let key = self.shared.readers.source(&self.name)?;
-        let lines = self.shared.board.lines();
-        waits_for(&lines, &self.name, &settings.depends_on, &key, revision)
-    }
-
-    /// Whether the Sync has to wait for others still.
-    pub(super) fn still_waits(&self) -> bool {
-        let (Ok(settings), Some(fetched)) = (Settings::of(&self.sync), &self.memory.fetched) else {
-            return false;
-        };
-        self.waits(&settings, &fetched.revision.to_string()).is_some()
-    }
-
-    /// Renders, or takes what was rendered before from the same files and settings.
-    async fn render(
-        &mut self,
-        settings: &Settings,
-        fetched: &Fetched,
-    ) -> Result<Rendered, Failure> {
-        let memo = (fetched.revision.commit, self.sync.metadata.generation);
-        if let (Some(known), Some(rendered)) = (self.memory.rendered_from, &self.memory.rendered)
-            && known == memo
-        {
-            return Ok(rendered.clone());
-        }
-        if self.shared.cluster.kinds().table().is_empty() {
-            self.shared.cluster.kinds().refresh().await.map_err(|problem| Failure::server(&problem))?;
-        }
-        let rendered = match self.render_once(settings, fetched).await? {
-            Err(RenderError::UnknownKinds(_)) => {
-                let kinds = self.shared.cluster.kinds();
-                kinds.refresh().await.map_err(|problem| Failure::server(&problem))?;
-                self.render_once(settings, fetched).await?
-            }
-            other => other,
-        };
-        let rendered = rendered.map_err(|error| Failure::new(Reason::BuildFailed, &error))?;
-        self.memory.rendered = Some(rendered.clone());
-        self.memory.rendered_from = Some(memo);
-        Ok(rendered)
-    }
-
-    async fn render_once(
-        &self,
-        settings: &Settings,
-        fetched: &Fetched,
-    ) -> Result<Result<Rendered, RenderError>, Failure> {
-        let task = render::Task {
-            mirror: fetched.mirror.clone(),
-            commit: fetched.revision.commit,
-            path: settings.path.clone(),
-            namespace: settings.target_namespace.clone(),
-            owner: settings.owner.clone(),
-            kinds: self.shared.cluster.kinds().table(),
-        };
-        tokio::task::spawn_blocking(move || render::render(&task))
-            .await
-            .map_err(|error| Failure::new(Reason::BuildFailed, &error))
-    }
-
-    async fn plan(&mut self, settings: &Settings, rendered: &Rendered) -> Result<Plan, Failure> {
-        if self.memory.stored.is_none() {
-            let stored = self.store.load().await.map_err(|problem| Failure::server(&problem))?;
-            self.memory.stored = Some(stored);
-        }
-        self.watch_new_kinds(rendered).await?;
-        let stored = self.memory.stored.clone().unwrap_or_default();
-        let live = self.observe(rendered, &stored.contents).await;
-        let input = Input {
-            owner: &settings.owner,
-            desired: &rendered.desired,
-            inventory: &stored.contents,
-            live: &live,
-            applied: &self.memory.applied,
-            policy: &settings.policy,
-        };
-        plan(&input).map_err(|error| Failure::new(Reason::ReconciliationFailed, &error))
-    }
-
-    /// Watches every kind that is wanted or owned and that the server serves already.
-    async fn watch_new_kinds(&self, rendered: &Rendered) -> Result<(), Failure> {
-        let served = self.shared.cluster.kinds().table();
-        let wanted = rendered.desired.iter().map(|object| {
-            let id = object.id();
-            (id.group.clone(), object.version().to_owned(), id.kind.clone())
-        });
-        let stored = self.memory.stored.iter().flat_map(|stored| &stored.contents.entries);
-        let owned =
-            stored.map(|(id, entry)| (id.group.clone(), entry.version.clone(), id.kind.clone()));
-        let kinds: BTreeSet<_> =
-            wanted.chain(owned).filter(|kind| served.contains_key(kind)).collect();
-        // Claimed first, so that no other Sync's end stops a watch that is needed here.
-        self.claim_also(rendered);
-        let watching = self.shared.watches.ensure(&kinds).await;
-        watching.map_err(|error| Failure::new(Reason::ReconciliationFailed, &error))
-    }
-
-    fn claim_also(&self, rendered: &Rendered) {
-        let new = rendered.desired.iter().map(|object| object.id().clone());
-        let old = self.memory.desired.iter().map(|object| object.id().clone());
-        let stored = self.memory.stored.iter();
-        let owned = stored.flat_map(|stored| stored.contents.entries.keys().cloned());
-        self.shared.watches.claim(&self.mailbox, new.chain(old).chain(owned));
-    }
-
-    /// What is known about every object that matters. The watches see only what carries a Sync's
-    /// label; where that decides about a deletion or a first creation, the server is asked.
-    async fn observe(
-        &self,
-        rendered: &Rendered,
-        inventory: &plan::inventory::Inventory,
-    ) -> BTreeMap<ObjectId, Live> {
-        let wanted: BTreeMap<&ObjectId, &Desired> =
-            rendered.desired.iter().map(|object| (object.id(), object)).collect();
-        let ids = wanted.keys().copied().chain(inventory.entries.keys());
-        let mut live = self.shared.watches.snapshot(ids);
-        let ask: Vec<(ObjectId, String)> = live
-            .iter()
-            .filter(|(_, live)| **live == Live::Absent)
-            .filter_map(|(id, _)| match (wanted.get(id), inventory.entries.get(id)) {
-                (Some(object), _) => {
-                    let careful = matches!(object.policy().ssa, Ssa::IfNotPresent | Ssa::Ignore);
-                    careful.then(|| (id.clone(), object.version().to_owned()))
-                }
-                (None, Some(entry)) => Some((id.clone(), entry.version.clone())),
-                (None, None) => None,
-            })
-            .collect();
-        let cluster = &self.shared.cluster;
-        let answers: Vec<(ObjectId, Result<_, Problem>)> = stream::iter(ask)
-            .map(|(id, version)| async move {
-                let answer = cluster.metadata(&id, &version).await;
-                (id, answer)
-            })
-            .buffer_unordered(PARALLEL)
-            .collect()
-            .await;
-        for (id, answer) in answers {
-            match answer {
-                Ok(Some(metadata)) => {
-                    live.insert(id, Live::Present(crate::sighting::live_meta(metadata)));
-                }
-                Ok(None) => {}
-                // Not looked at: the plan then neither writes nor forgets it.
-                Err(_) => drop(live.remove(&id)),
-            }
-        }
-        live
     }
 }
 
@@ -503,7 +379,11 @@ fn failure(mut halt: Halt, rendered: &Rendered) -> Failure {
             Reason::ReconciliationFailed
         }
     };
-    Failure { reason, message: explain(&halt), retry: Retry::Later }
+    Failure {
+        reason,
+        message: explain(&halt),
+        retry: Retry::Later,
+    }
 }
 
 /// Says why a walk ended, with every object that was refused.
@@ -513,7 +393,11 @@ pub(super) fn explain(halt: &Halt) -> String {
             let lines: Vec<String> = rejections.iter().map(ToString::to_string).collect();
             match lines.as_slice() {
                 [line] => line.clone(),
-                lines => format!("{} objects were refused:\n{}", lines.len(), lines.join("\n")),
+                lines => format!(
+                    "{} objects were refused:\n{}",
+                    lines.len(),
+                    lines.join("\n")
+                ),
             }
         }
         Halt::Unhealthy(reason) => reason.clone(),

@@ -3,7 +3,15 @@ use super::*;
 impl Folders for kustomize::MemoryTree {
     fn list(&self, folder: &str) -> Result<Vec<(String, Node)>, TreeError> {
         // Only the names that the tests below use.
-        let names = ["a.yml", "b.yaml", "README.md", "deep", "er", "app", "d.yaml"];
+        let names = [
+            "a.yml",
+            "b.yaml",
+            "README.md",
+            "deep",
+            "er",
+            "app",
+            "d.yaml",
+        ];
         let mut nodes = Vec::new();
         for name in names {
             match self.entry(&join(folder, name))? {
@@ -25,7 +33,12 @@ fn map(name: &str) -> String {
 fn names(tree: &kustomize::MemoryTree, path: &str, namespace: Option<&str>) -> Vec<String> {
     let rendered = build(tree, path, namespace, &kustomize::Options::default()).unwrap();
     let name = |object: &kustomize::Object| {
-        let text = |path: &str| object.value().pointer(path).and_then(|value| value.as_str());
+        let text = |path: &str| {
+            object
+                .value()
+                .pointer(path)
+                .and_then(|value| value.as_str())
+        };
         let namespace = text("/metadata/namespace").unwrap_or("-");
         format!("{namespace}/{}", text("/metadata/name").unwrap_or("-"))
     };
@@ -35,14 +48,24 @@ fn names(tree: &kustomize::MemoryTree, path: &str, namespace: Option<&str>) -> V
 #[test]
 fn a_folder_without_a_kustomization_is_taken_whole() {
     let mut tree = kustomize::MemoryTree::new();
-    for (path, name) in [("x/b.yaml", "b"), ("x/a.yml", "a"), ("x/deep/er/d.yaml", "d")] {
+    for (path, name) in [
+        ("x/b.yaml", "b"),
+        ("x/a.yml", "a"),
+        ("x/deep/er/d.yaml", "d"),
+    ] {
         tree.add_file(path, map(name));
     }
     tree.add_file("x/README.md", "no YAML: [");
-    tree.add_file("x/app/kustomization.yaml", "namePrefix: app-\nresources: [d.yaml]\n");
+    tree.add_file(
+        "x/app/kustomization.yaml",
+        "namePrefix: app-\nresources: [d.yaml]\n",
+    );
     tree.add_file("x/app/d.yaml", map("one"));
     assert_eq!(names(&tree, "x", None), ["-/a", "-/app-one", "-/b", "-/d"]);
-    assert_eq!(names(&tree, "x", Some("shop")), ["shop/a", "shop/app-one", "shop/b", "shop/d"]);
+    assert_eq!(
+        names(&tree, "x", Some("shop")),
+        ["shop/a", "shop/app-one", "shop/b", "shop/d"]
+    );
     assert_eq!(names(&tree, "x/app", Some("shop")), ["shop/app-one"]);
 }
 
@@ -52,6 +75,9 @@ fn says_what_is_missing() {
     tree.add_file("x/README.md", "");
     for path in ["nowhere", "x/README.md", "x"] {
         let result = build(&tree, path, None, &kustomize::Options::default());
-        assert!(result.unwrap_err().to_string().contains("spec.path"), "{path}");
+        assert!(
+            result.unwrap_err().to_string().contains("spec.path"),
+            "{path}"
+        );
     }
 }

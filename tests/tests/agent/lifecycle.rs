@@ -37,20 +37,45 @@ fn creates_changes_and_prunes() -> anyhow::Result<()> {
     agent.ready("app", &second)?;
     let a = agent.client.get("/api/v1/namespaces/life/configmaps/a")?;
     ensure!(a.pointer("/data/key") == Some(&json!("two")));
-    ensure!(agent.client.find("/api/v1/namespaces/life/configmaps/b")?.is_none(), "b is pruned");
-    ensure!(agent.client.find("/api/v1/namespaces/life/configmaps/c")?.is_some());
+    ensure!(
+        agent
+            .client
+            .find("/api/v1/namespaces/life/configmaps/b")?
+            .is_none(),
+        "b is pruned"
+    );
+    ensure!(
+        agent
+            .client
+            .find("/api/v1/namespaces/life/configmaps/c")?
+            .is_some()
+    );
     let inventory = agent.inventory("app")?;
     ensure!(inventory == ["_life__Namespace", "life_a__ConfigMap", "life_c__ConfigMap"]);
 
     let sync = agent.client.get(&agent.sync_path("app"))?;
     let revision = json!(format!("main@sha1:{second}"));
-    for field in ["lastAttemptedRevision", "lastAppliedRevision", "lastHealthyRevision"] {
-        ensure!(sync.pointer(&format!("/status/{field}")) == Some(&revision), "{field}");
+    for field in [
+        "lastAttemptedRevision",
+        "lastAppliedRevision",
+        "lastHealthyRevision",
+    ] {
+        ensure!(
+            sync.pointer(&format!("/status/{field}")) == Some(&revision),
+            "{field}"
+        );
     }
     ensure!(agent.http("/readyz")? == "ok\n");
-    ensure!(agent.http("/metrics")?.contains("immuops_agent_ready{sync=\"app\"} 1"));
+    ensure!(
+        agent
+            .http("/metrics")?
+            .contains("immuops_agent_ready{sync=\"app\"} 1")
+    );
     let status: Value = serde_json::from_str(&agent.http("/api/v1/status")?)?;
-    ensure!(status.pointer("/syncs/app/standing") == Some(&json!("ready")), "{status}");
+    ensure!(
+        status.pointer("/syncs/app/standing") == Some(&json!("ready")),
+        "{status}"
+    );
     ensure!(agent.terminate()?, "it stops when asked to");
     Ok(())
 }
@@ -80,15 +105,22 @@ fn writes_nothing_when_nothing_changed() -> anyhow::Result<()> {
     };
     // Events may still be on their way.
     eventually("the first sync to be logged", LIMIT, || {
-        let events = writes()?.iter().filter(|line| line.resource == "events").count();
-        if events == 0 { bail!("no event yet") }
+        let events = writes()?
+            .iter()
+            .filter(|line| line.resource == "events")
+            .count();
+        if events == 0 {
+            bail!("no event yet")
+        }
         Ok(())
     })?;
     let before = writes()?;
     // Polls go on: each asks the server for its references.
     let asked = git.requests();
     eventually("five more polls", LIMIT, || {
-        if git.requests() < asked + 5 { bail!("{} polls", git.requests() - asked) }
+        if git.requests() < asked + 5 {
+            bail!("{} polls", git.requests() - asked)
+        }
         Ok(())
     })?;
     // A status that a controller writes is not ours to care about.
@@ -96,16 +128,23 @@ fn writes_nothing_when_nothing_changed() -> anyhow::Result<()> {
         { "type": "Available", "status": "True", "reason": "a", "message": "b" },
     ]}});
     let path = "/apis/apps/v1/namespaces/quiet/deployments/d/status";
-    agent.client.patch(PatchKind::Merge, path, "kube-controller-manager", &status)?;
+    agent
+        .client
+        .patch(PatchKind::Merge, path, "kube-controller-manager", &status)?;
     let asked = git.requests();
     eventually("two more polls", LIMIT, || {
-        if git.requests() < asked + 2 { bail!("{} polls", git.requests() - asked) }
+        if git.requests() < asked + 2 {
+            bail!("{} polls", git.requests() - asked)
+        }
         Ok(())
     })?;
     // The health of the Deployment may have changed, and with it the status of the Sync. No object
     // may have been touched.
-    let after: Vec<_> =
-        writes()?.into_iter().skip(before.len()).filter(|line| line.resource != "syncs").collect();
+    let after: Vec<_> = writes()?
+        .into_iter()
+        .skip(before.len())
+        .filter(|line| line.resource != "syncs")
+        .collect();
     ensure!(after.is_empty(), "{after:?}");
     Ok(())
 }
@@ -126,7 +165,10 @@ fn waits_for_health_before_it_prunes() -> anyhow::Result<()> {
     ])?;
     agent.condition("app", "Ready", "Unknown", "Deployment health/d")?;
     ensure!(
-        agent.client.find("/api/v1/namespaces/health/configmaps/old")?.is_some(),
+        agent
+            .client
+            .find("/api/v1/namespaces/health/configmaps/old")?
+            .is_some(),
         "nothing is pruned before the rest is healthy"
     );
     let status = json!({ "status": { "observedGeneration": 1, "conditions": [
@@ -134,10 +176,17 @@ fn waits_for_health_before_it_prunes() -> anyhow::Result<()> {
         { "type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable", "message": "b" },
     ]}});
     let path = "/apis/apps/v1/namespaces/health/deployments/d/status";
-    agent.client.patch(PatchKind::Merge, path, "kube-controller-manager", &status)?;
+    agent
+        .client
+        .patch(PatchKind::Merge, path, "kube-controller-manager", &status)?;
     agent.ready("app", &second)?;
     agent.condition("app", "Healthy", "True", "")?;
-    ensure!(agent.client.find("/api/v1/namespaces/health/configmaps/old")?.is_none());
+    ensure!(
+        agent
+            .client
+            .find("/api/v1/namespaces/health/configmaps/old")?
+            .is_none()
+    );
     Ok(())
 }
 
@@ -152,22 +201,41 @@ fn does_nothing_while_suspended() -> anyhow::Result<()> {
     eventually("the agent to see it", LIMIT, || {
         let status: Value = serde_json::from_str(&agent.http("/api/v1/status")?)?;
         let standing = status.pointer("/syncs/app/standing").cloned();
-        if standing == Some(json!("suspended")) { Ok(()) } else { bail!("{standing:?}") }
+        if standing == Some(json!("suspended")) {
+            Ok(())
+        } else {
+            bail!("{standing:?}")
+        }
     })?;
     let path = "/api/v1/namespaces/default/configmaps/suspended";
-    agent.client.patch(PatchKind::Merge, path, "kubectl-edit", &json!({ "data": { "key": "hand" } }))?;
+    agent.client.patch(
+        PatchKind::Merge,
+        path,
+        "kubectl-edit",
+        &json!({ "data": { "key": "hand" } }),
+    )?;
     git.push(&[("a.yaml", &config_map("suspended", "default", "two"))])?;
     agent.request("app", "now")?;
-    let still = eventually("an answer", Duration::from_secs(3), || -> anyhow::Result<()> {
-        let object = agent.client.get(path)?;
-        if object.pointer("/data/key") == Some(&json!("hand")) { bail!("as it should be") }
-        Ok(())
-    });
+    let still = eventually(
+        "an answer",
+        Duration::from_secs(3),
+        || -> anyhow::Result<()> {
+            let object = agent.client.get(path)?;
+            if object.pointer("/data/key") == Some(&json!("hand")) {
+                bail!("as it should be")
+            }
+            Ok(())
+        },
+    );
     ensure!(still.is_err(), "a suspended Sync was applied");
     agent.sync("app", &spec(&git, "."))?;
     eventually("the Sync to go on", LIMIT, || {
         let object = agent.client.get(path)?;
-        if object.pointer("/data/key") == Some(&json!("two")) { Ok(()) } else { bail!("{object}") }
+        if object.pointer("/data/key") == Some(&json!("two")) {
+            Ok(())
+        } else {
+            bail!("{object}")
+        }
     })
 }
 
@@ -176,7 +244,10 @@ fn dependents_come_after() -> anyhow::Result<()> {
     let agent = Agent::start("depends")?;
     let git = GitServer::start(&agent.directory, Access::Open)?;
     let commit = git.push(&[
-        ("first/d.yaml", &deployment("first", "default", "example.com/a:1")),
+        (
+            "first/d.yaml",
+            &deployment("first", "default", "example.com/a:1"),
+        ),
         ("second/c.yaml", &config_map("second", "default", "one")),
     ])?;
     let second = json!({
@@ -193,7 +264,14 @@ fn dependents_come_after() -> anyhow::Result<()> {
         { "type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable", "message": "b" },
     ]}});
     let status_path = "/apis/apps/v1/namespaces/default/deployments/first/status";
-    agent.client.patch(PatchKind::Merge, status_path, "kube-controller-manager", &status)?;
+    eventually("the first Sync to be applied", LIMIT, || {
+        agent.client.patch(
+            PatchKind::Merge,
+            status_path,
+            "kube-controller-manager",
+            &status,
+        )
+    })?;
     agent.ready("second", &commit)?;
     ensure!(agent.client.find(path)?.is_some());
     Ok(())
@@ -218,10 +296,26 @@ fn deletion_takes_what_is_ours_and_leaves_data() -> anyhow::Result<()> {
             Some(sync) => bail!("{sync}"),
         }
     })?;
-    ensure!(agent.client.find("/api/v1/namespaces/final/configmaps/a")?.is_none());
-    let kept = agent.client.get("/api/v1/namespaces/final/persistentvolumeclaims/data")?;
-    ensure!(kept.pointer("/metadata/deletionTimestamp").is_none(), "data is kept");
-    ensure!(agent.client.find("/api/v1/namespaces/final")?.context("the namespace is kept")?
-        .pointer("/metadata/deletionTimestamp").is_none());
+    ensure!(
+        agent
+            .client
+            .find("/api/v1/namespaces/final/configmaps/a")?
+            .is_none()
+    );
+    let kept = agent
+        .client
+        .get("/api/v1/namespaces/final/persistentvolumeclaims/data")?;
+    ensure!(
+        kept.pointer("/metadata/deletionTimestamp").is_none(),
+        "data is kept"
+    );
+    ensure!(
+        agent
+            .client
+            .find("/api/v1/namespaces/final")?
+            .context("the namespace is kept")?
+            .pointer("/metadata/deletionTimestamp")
+            .is_none()
+    );
     Ok(())
 }

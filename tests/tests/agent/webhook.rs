@@ -12,7 +12,11 @@ use super::fixtures::{config_map, spec, with};
 
 fn sign(body: &str) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA256, HOOK_TOKEN.as_bytes());
-    hmac::sign(&key, body.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    hmac::sign(&key, body.as_bytes())
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 #[test]
@@ -31,7 +35,11 @@ fn a_signed_push_is_applied_at_once() -> anyhow::Result<()> {
     ensure!(agent.hook("/hook/app", Some(&sign(other)), other)? == 200);
     ensure!(agent.hook("/hook/nobody", Some(&sign(body)), body)? == 200);
     let large = " ".repeat(4 << 20);
-    ensure!(agent.hook("/hook/app", Some(&sign(&large)), &large).is_ok_and(|code| code == 413));
+    ensure!(
+        agent
+            .hook("/hook/app", Some(&sign(&large)), &large)
+            .is_ok_and(|code| code == 413)
+    );
 
     let mut times = Vec::new();
     for number in 0..20 {
@@ -40,11 +48,16 @@ fn a_signed_push_is_applied_at_once() -> anyhow::Result<()> {
         let started = Instant::now();
         ensure!(agent.hook("/hook/app", Some(&sign(body)), body)? == 202);
         loop {
-            let object = agent.client.get("/api/v1/namespaces/default/configmaps/webhook")?;
+            let object = agent
+                .client
+                .get("/api/v1/namespaces/default/configmaps/webhook")?;
             if object.pointer("/data/key") == Some(&json!(format!("value-{number}"))) {
                 break;
             }
-            ensure!(started.elapsed() < Duration::from_secs(30), "push {number} is not applied");
+            ensure!(
+                started.elapsed() < Duration::from_secs(30),
+                "push {number} is not applied"
+            );
         }
         times.push(started.elapsed());
         // The burst of the rate limit is 20 calls.
@@ -52,6 +65,10 @@ fn a_signed_push_is_applied_at_once() -> anyhow::Result<()> {
     }
     times.sort();
     println!("20 pushes: p50 {:?}, max {:?}", times.get(10), times.last());
-    ensure!(times.get(10).is_some_and(|p50| *p50 < Duration::from_secs(1)));
+    ensure!(
+        times
+            .get(10)
+            .is_some_and(|p50| *p50 < Duration::from_secs(1))
+    );
     Ok(())
 }
