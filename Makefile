@@ -34,7 +34,7 @@ unit: prerequisites ## Tests that need no real part
 	scripts/count-tests cargo test --locked --workspace --exclude tests --no-fail-fast
 
 bench: bundle ## Measures what docs/benchmarks.md states and prints it
-	cargo run --locked --release -p tests --bin bench
+	cargo run --locked -p tests --bin bench
 
 bootstrap: prerequisites
 	cargo build --locked --release -p bootstrap

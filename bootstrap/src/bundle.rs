@@ -27,6 +27,15 @@ use tree::SourceTree;
 use crate::problem::Problem;
 use crate::reporter::Reporter;
 
+/// The top of the checkout that is used: the one around the current directory, else around this
+/// program.
+///
+/// # Errors
+/// When neither lies in a checkout.
+pub fn source_root() -> Result<PathBuf, Problem> {
+    Ok(SourceTree::locate()?.root().to_owned())
+}
+
 /// A complete and verified bundle in the cache.
 #[derive(Clone, Debug)]
 pub struct Bundle {

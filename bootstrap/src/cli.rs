@@ -4,8 +4,17 @@
 //! 2 wrong usage, 3 refused by a safety rule, 130 interrupted.
 
 mod bundle;
+mod down;
 mod errors;
+mod exec;
+mod kubeconfig;
+mod logs;
+mod machine;
 mod output;
+mod status;
+mod stop;
+mod target;
+mod up;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -22,7 +31,16 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Up(up::Args),
+    Stop(stop::Args),
+    Down(down::Args),
+    Status(status::Args),
+    Kubeconfig(kubeconfig::Args),
+    Logs(logs::Args),
+    Exec(exec::Args),
     Bundle(bundle::Args),
+    #[command(hide = true)]
+    Machine(machine::Args),
 }
 
 /// Parses the arguments, runs the subcommand and prints what went wrong.
@@ -37,7 +55,15 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let result = match cli.command {
+        Command::Up(args) => up::run(&args),
+        Command::Stop(args) => stop::run(&args),
+        Command::Down(args) => down::run(&args),
+        Command::Status(args) => status::run(&args),
+        Command::Kubeconfig(args) => kubeconfig::run(&args),
+        Command::Logs(args) => logs::run(&args),
+        Command::Exec(args) => exec::run(&args),
         Command::Bundle(args) => bundle::run(&args),
+        Command::Machine(args) => machine::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -5,7 +5,18 @@
 
 pub mod bundle;
 pub mod cli;
+pub mod cluster;
+pub mod command;
 mod digest;
 pub mod image;
+pub mod install;
+pub mod kubeadm;
+pub mod machine;
+pub mod network;
+pub mod pki;
+pub mod poll;
 pub mod problem;
+pub mod provider;
 pub mod reporter;
+pub mod state;
+pub mod topology;

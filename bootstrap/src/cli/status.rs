@@ -1,0 +1,226 @@
+//! `bootstrap status`: what runs of a cluster.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::output::{self, Format};
+use super::target::Target;
+use crate::cluster::Cluster;
+use crate::install::{self, SyncState, SyncStatus};
+use crate::machine::Machine;
+use crate::machine::process::{Report, ReportedState};
+use crate::topology::{NodeName, Role};
+
+/// Shows the nodes and what runs on them
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    target: Target,
+    /// How to show it
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    output: Format,
+}
+
+/// What is shown of a cluster.
+#[derive(Debug, Serialize)]
+struct ClusterStatus {
+    cluster: String,
+    /// Whether the API server says that it is ready; else what it says.
+    api: Result<(), String>,
+    nodes: Vec<NodeStatus>,
+    /// What the agent says of each part; empty while the API server does not answer.
+    syncs: Vec<SyncStatus>,
+    /// Where things answer on this host, by name.
+    urls: BTreeMap<&'static str, String>,
+}
+
+/// What is shown of a node.
+#[derive(Debug, Serialize)]
+struct NodeStatus {
+    name: NodeName,
+    role: Role,
+    address: Ipv4Addr,
+    /// The id of the machine's first process on this host, if it runs.
+    pid: Option<i32>,
+    processes: Vec<Report>,
+}
+
+/// Runs `bootstrap status`.
+pub(super) fn run(args: &Args) -> anyhow::Result<()> {
+    let status = read(&Cluster::open(args.target.state()?)?)?;
+    match args.output {
+        Format::Json => output::json(&status),
+        Format::Text => output::text(&table(&status)),
+    }
+}
+
+fn read(cluster: &Cluster) -> anyhow::Result<ClusterStatus> {
+    let mut nodes = Vec::new();
+    for node in &cluster.nodes {
+        // A node that never started has no machine yet.
+        let machine = cluster.machine(&node.name).ok();
+        let pid = machine.as_ref().map(Machine::pid).transpose()?.flatten();
+        let status = machine
+            .map(|machine| machine.status())
+            .transpose()?
+            .flatten();
+        nodes.push(NodeStatus {
+            name: node.name.clone(),
+            role: node.role,
+            address: node.address,
+            pid: pid.map(|pid| pid.as_raw_nonzero().get()),
+            processes: status.map(|status| status.processes).unwrap_or_default(),
+        });
+    }
+    let asked = cluster.kubectl.run(
+        &["get", "--raw=/readyz", "--request-timeout=3s"],
+        b"",
+        Duration::from_secs(10),
+    );
+    let api = asked.map(drop).map_err(|problem| problem.to_string());
+    // A cluster whose installation was interrupted has no Syncs yet; that is for `up` to mend.
+    let syncs = match &api {
+        Ok(()) => install::status(&cluster.kubectl).unwrap_or_default(),
+        Err(_) => Vec::new(),
+    };
+    let forge = cluster.state.forge_port()?;
+    let urls = forge.map(|port| ("git", format!("http://127.0.0.1:{port}")));
+    Ok(ClusterStatus {
+        cluster: cluster.name.to_string(),
+        api,
+        nodes,
+        syncs,
+        urls: urls.into_iter().collect(),
+    })
+}
+
+fn table(status: &ClusterStatus) -> String {
+    let ClusterStatus {
+        cluster,
+        api,
+        nodes,
+        syncs,
+        urls,
+    } = status;
+    let api = match api {
+        Ok(()) => "ready".to_owned(),
+        Err(why) => format!(
+            "not ready: {}",
+            why.lines().next_back().unwrap_or_default().trim()
+        ),
+    };
+    let mut lines = vec![format!("cluster {cluster}, API server {api}")];
+    for NodeStatus {
+        name,
+        role,
+        address,
+        pid,
+        processes,
+    } in nodes
+    {
+        let role = match role {
+            Role::ControlPlane => "control plane",
+            Role::Worker => "worker",
+        };
+        let machine = pid.map_or("does not run".into(), |pid| format!("runs as {pid}"));
+        lines.push(format!("{name}  {address}  {role}, {machine}"));
+        lines.extend(processes.iter().map(process_line));
+    }
+    lines.extend(syncs.iter().map(sync_line));
+    lines.extend(urls.iter().map(|(name, url)| format!("{name}  {url}")));
+    lines.join("\n") + "\n"
+}
+
+fn sync_line(sync: &SyncStatus) -> String {
+    let SyncStatus {
+        name,
+        state,
+        revision,
+    } = sync;
+    let revision = revision.as_deref().unwrap_or("nothing applied yet");
+    let state = match state {
+        SyncState::Ready => "healthy".to_owned(),
+        SyncState::Suspended => "suspended".to_owned(),
+        SyncState::Waiting { message } => format!("waiting: {message}"),
+        SyncState::Failed { message } => format!("failed: {message}"),
+    };
+    format!("Sync {name:<16} {revision}  {state}")
+}
+
+fn process_line(process: &Report) -> String {
+    let Report {
+        name,
+        state,
+        pid: _,
+        restarts,
+        last_end,
+    } = process;
+    let state = match state {
+        ReportedState::Running => "running",
+        ReportedState::Waiting => "waiting",
+        ReportedState::Restarting => "restarting",
+    };
+    match last_end {
+        None => format!("  {name:<12} {state}"),
+        Some(end) => format!("  {name:<12} {state:<10} {restarts} restarts, last end: {end}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_people_see() {
+        let process = |name: &str, state, restarts, last_end: Option<&str>| Report {
+            name: name.into(),
+            state,
+            pid: None,
+            restarts,
+            last_end: last_end.map(String::from),
+        };
+        let status = ClusterStatus {
+            cluster: "immuops".into(),
+            api: Err("`kubectl get` failed\n    connection refused".into()),
+            nodes: vec![
+                NodeStatus {
+                    name: "n1".parse().unwrap(),
+                    role: Role::ControlPlane,
+                    address: Ipv4Addr::new(10, 213, 0, 11),
+                    pid: Some(77),
+                    processes: vec![
+                        process("containerd", ReportedState::Running, 0, None),
+                        process("kubelet", ReportedState::Restarting, 3, Some("signal 9")),
+                    ],
+                },
+                NodeStatus {
+                    name: "n2".parse().unwrap(),
+                    role: Role::Worker,
+                    address: Ipv4Addr::new(10, 213, 0, 12),
+                    pid: None,
+                    processes: vec![],
+                },
+            ],
+            syncs: vec![SyncStatus {
+                name: "immudb-replica".into(),
+                state: SyncState::Waiting {
+                    message: "immudb-primary is not ready".into(),
+                },
+                revision: None,
+            }],
+            urls: BTreeMap::from([("git", "http://127.0.0.1:30300".into())]),
+        };
+        insta::assert_snapshot!(table(&status), @r"
+        cluster immuops, API server not ready: connection refused
+        n1  10.213.0.11  control plane, runs as 77
+          containerd   running
+          kubelet      restarting 3 restarts, last end: signal 9
+        n2  10.213.0.12  worker, does not run
+        Sync immudb-replica   nothing applied yet  waiting: immudb-primary is not ready
+        git  http://127.0.0.1:30300
+        ");
+    }
+}

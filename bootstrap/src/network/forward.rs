@@ -1,0 +1,140 @@
+//! A port of the host's loopback that leads to a port of a machine.
+//!
+//! Rules of the host's packet filter in a table of the cluster's own: nothing has to run, and the
+//! port works as long as the machine does. Only programs on this host reach it, because the address
+//! is a loopback address; packets to loopback addresses that come over the cluster's link are
+//! dropped, which the kernel would otherwise deliver once `route_localnet` is on for the link.
+
+use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+use std::process::Command;
+use std::time::Duration;
+
+use fs_err as fs;
+
+use crate::command::run;
+use crate::problem::Problem;
+use crate::topology::{ClusterName, Topology};
+
+const DEADLINE: Duration = Duration::from_secs(20);
+/// A local port answers at once or is closed.
+const PROBE_DEADLINE: Duration = Duration::from_millis(500);
+
+/// A forwarded port on paper.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forward {
+    /// The port of 127.0.0.1.
+    pub port: u16,
+    /// Where it leads.
+    pub to: SocketAddrV4,
+}
+
+impl Forward {
+    /// Makes the forwarding of a cluster exactly this one.
+    ///
+    /// # Errors
+    /// When the kernel refuses, naming the command.
+    pub fn ensure(self, topology: &Topology) -> anyhow::Result<()> {
+        let lan = topology.lan();
+        fs::write(format!("/proc/sys/net/ipv4/conf/{lan}/route_localnet"), "1")?;
+        let rules = self.rules(&table(&topology.cluster), &lan);
+        run(
+            Command::new("nft").args(["-f", "-"]),
+            rules.as_bytes(),
+            DEADLINE,
+        )?;
+        Ok(())
+    }
+
+    /// The `nft` commands: one transaction that replaces what there is.
+    fn rules(self, table: &str, lan: &str) -> String {
+        let Self { port, to } = self;
+        let (address, target) = (to.ip(), to.port());
+        format!(
+            "table ip {table}\n\
+             delete table ip {table}\n\
+             table ip {table} {{\n\
+             \tchain output {{\n\
+             \t\ttype nat hook output priority -100; policy accept;\n\
+             \t\tip daddr 127.0.0.1 tcp dport {port} dnat to {address}:{target}\n\
+             \t}}\n\
+             \tchain leaving {{\n\
+             \t\ttype nat hook postrouting priority srcnat; policy accept;\n\
+             \t\toifname \"{lan}\" ip saddr 127.0.0.0/8 masquerade\n\
+             \t}}\n\
+             \tchain arriving {{\n\
+             \t\ttype filter hook prerouting priority raw; policy accept;\n\
+             \t\tiifname \"{lan}\" ip daddr 127.0.0.0/8 drop\n\
+             \t}}\n\
+             }}\n"
+        )
+    }
+}
+
+/// Removes the forwarding of a cluster, if there is one.
+///
+/// # Errors
+/// When the kernel refuses, naming the command.
+pub fn remove(cluster: &ClusterName) -> anyhow::Result<()> {
+    // The first line makes the second succeed where there is no such table.
+    let table = table(cluster);
+    let rules = format!("table ip {table}\ndelete table ip {table}\n");
+    run(
+        Command::new("nft").args(["-f", "-"]),
+        rules.as_bytes(),
+        DEADLINE,
+    )?;
+    Ok(())
+}
+
+/// Whether something answers on a loopback port already.
+///
+/// # Errors
+/// Says so, with the flag that chooses another one.
+pub fn check_free(port: u16, flag: &str) -> Result<(), Problem> {
+    let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
+    match TcpStream::connect_timeout(&address.into(), PROBE_DEADLINE) {
+        Ok(_) => Err(Problem::new(format!("port {port} of 127.0.0.1 is in use"))
+            .hint(format!("choose another: {flag}"))),
+        Err(_) => Ok(()),
+    }
+}
+
+fn table(cluster: &ClusterName) -> String {
+    format!("immuops-{cluster}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn rules_replace_the_table_and_guard_the_loopback() {
+        let to = SocketAddrV4::new(Ipv4Addr::new(10, 213, 0, 11), 30300);
+        let rules = Forward { port: 30301, to }.rules("immuops-demo", "demo-lan");
+        assert!(rules.starts_with("table ip immuops-demo\ndelete table ip immuops-demo\n"));
+        assert!(
+            rules.contains("tcp dport 30301 dnat to 10.213.0.11:30300"),
+            "{rules}"
+        );
+        assert!(
+            rules.contains("iifname \"demo-lan\" ip daddr 127.0.0.0/8 drop"),
+            "{rules}"
+        );
+    }
+
+    #[test]
+    fn a_used_port_is_told_with_the_flag() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let problem = check_free(port, "--git-port").unwrap_err();
+        assert_eq!(
+            problem.to_string(),
+            format!("port {port} of 127.0.0.1 is in use")
+        );
+        assert_eq!(problem.hint_text(), Some("choose another: --git-port"));
+        drop(listener);
+        check_free(port, "--git-port").unwrap();
+    }
+}

@@ -1,0 +1,198 @@
+//! A real cluster, made and removed by the `bootstrap` command as a user would.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::bundle;
+use crate::process;
+
+/// The cluster of one test run: its own name, its own state directory.
+#[derive(Debug)]
+pub struct Cluster {
+    name: String,
+    state: TempDir,
+}
+
+impl Cluster {
+    /// Names a cluster that does not exist yet; [`Cluster::up`] makes it.
+    ///
+    /// # Errors
+    /// When no directory can be made for its state.
+    pub fn new(name: &str) -> Result<Self> {
+        let state = TempDir::with_prefix(format!("immuops-{name}-"))
+            .context("failed to make a state directory")?;
+        Ok(Self {
+            name: name.to_owned(),
+            state,
+        })
+    }
+
+    /// A `bootstrap` command aimed at this cluster.
+    ///
+    /// # Errors
+    /// When the program has not been built.
+    pub fn bootstrap(&self, arguments: &[&str]) -> Result<Command> {
+        let mut command = Command::new(bootstrap_program()?);
+        command
+            .args(arguments)
+            .arg("--name")
+            .arg(&self.name)
+            .arg("--state-dir")
+            .arg(self.state_dir());
+        Ok(command)
+    }
+
+    /// Where `bootstrap` keeps this cluster's files.
+    pub fn state_dir(&self) -> PathBuf {
+        self.state.path().join("state")
+    }
+
+    /// Makes the cluster, or finishes it, with `more` arguments to `bootstrap up`.
+    ///
+    /// # Errors
+    /// What `bootstrap up` said when it failed.
+    pub fn up(&self, more: &[&str]) -> Result<String> {
+        let mut arguments = vec!["up", "--provider", "native"];
+        arguments.extend(more);
+        process::text(&mut self.bootstrap(&arguments)?, None)
+    }
+
+    /// [`Cluster::up`], giving what it reported while it worked.
+    ///
+    /// # Errors
+    /// What `bootstrap up` said when it failed.
+    pub fn up_logged(&self, more: &[&str]) -> Result<String> {
+        let mut arguments = vec!["up", "--provider", "native"];
+        arguments.extend(more);
+        let mut command = self.bootstrap(&arguments)?;
+        let output = process::output(&mut command, None)?;
+        let log = String::from_utf8_lossy(&output.stderr).into_owned();
+        if !output.status.success() {
+            bail!("`{}` failed:\n{log}", process::shown(&command));
+        }
+        Ok(log)
+    }
+
+    /// Removes the cluster.
+    ///
+    /// # Errors
+    /// What `bootstrap down` said when it failed.
+    pub fn down(&self) -> Result<String> {
+        process::text(&mut self.bootstrap(&["down"])?, None)
+    }
+
+    /// A `kubectl` of the bundle with this cluster's administrator credentials.
+    ///
+    /// # Errors
+    /// When the bundle or the cluster is missing.
+    pub fn kubectl(&self, arguments: &[&str]) -> Result<Command> {
+        let kubeconfig = self.kubeconfig()?;
+        let mut command = Command::new(bundle::program("kubebox")?);
+        command
+            .arg("kubectl")
+            .args(arguments)
+            .env("KUBECONFIG", kubeconfig);
+        Ok(command)
+    }
+
+    /// The path of the administrator's kubeconfig.
+    ///
+    /// # Errors
+    /// When the cluster does not exist.
+    pub fn kubeconfig(&self) -> Result<PathBuf> {
+        let path = self.state_dir().join("kubeconfig");
+        if !path.is_file() {
+            bail!("{} is missing: the cluster is not up", path.display());
+        }
+        Ok(path)
+    }
+
+    /// Runs `kubectl` and gives its stdout.
+    ///
+    /// # Errors
+    /// What kubectl said when it failed.
+    pub fn run(&self, arguments: &[&str]) -> Result<String> {
+        process::text(&mut self.kubectl(arguments)?, None)
+    }
+
+    /// `kubectl ... -o json`.
+    ///
+    /// # Errors
+    /// What kubectl said when it failed, or that it did not answer with JSON.
+    pub fn json(&self, arguments: &[&str]) -> Result<Value> {
+        let mut all = arguments.to_vec();
+        all.extend(["-o", "json"]);
+        let text = self.run(&all)?;
+        serde_json::from_str(&text)
+            .with_context(|| format!("kubectl {} did not print JSON", arguments.join(" ")))
+    }
+
+    /// Where the built-in forge answers on this host.
+    ///
+    /// # Errors
+    /// When `bootstrap status` does not name it.
+    pub fn forge_url(&self) -> Result<String> {
+        let text = process::text(&mut self.bootstrap(&["status", "--output", "json"])?, None)?;
+        let status: Value =
+            serde_json::from_str(&text).context("bootstrap status did not print JSON")?;
+        let url = status.pointer("/urls/git").and_then(Value::as_str);
+        url.map(str::to_owned)
+            .with_context(|| format!("bootstrap status names no forge: {text}"))
+    }
+
+    /// What a person would look at first when the cluster does not come up.
+    pub fn diagnosis(&self) -> String {
+        let questions: &[&[&str]] = &[
+            &["get", "nodes", "-o", "wide"],
+            &["get", "pods", "-A", "-o", "wide"],
+            &["get", "syncs.immuops.dev", "-A", "-o", "yaml"],
+            &["get", "events", "-A", "--sort-by=.lastTimestamp"],
+            &["-n", "immuops-system", "logs", "deploy/agent", "--tail=60"],
+        ];
+        let answer = |question: &&[&str]| {
+            let text = self
+                .run(question)
+                .unwrap_or_else(|error| format!("{error:#}"));
+            format!("$ kubectl {}\n{text}", question.join(" "))
+        };
+        questions.iter().map(answer).collect::<Vec<_>>().join("\n")
+    }
+
+    /// One value of a Secret, decoded.
+    ///
+    /// # Errors
+    /// When the Secret or the key is missing.
+    pub fn secret(&self, namespace: &str, name: &str, key: &str) -> Result<String> {
+        let template = format!("{{{{index .data \"{key}\" | base64decode}}}}");
+        self.run(&[
+            "-n",
+            namespace,
+            "get",
+            "secret",
+            name,
+            "-o",
+            &format!("go-template={template}"),
+        ])
+    }
+}
+
+/// The release build that `make test` makes first; `$IMMUOPS_BOOTSTRAP` names another.
+///
+/// # Errors
+/// When it has not been built.
+pub fn bootstrap_program() -> Result<PathBuf> {
+    let path = std::env::var_os("IMMUOPS_BOOTSTRAP").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release/bootstrap"),
+        PathBuf::from,
+    );
+    path.canonicalize().with_context(|| {
+        format!(
+            "{} is missing\nhint: `make bootstrap` builds it",
+            path.display()
+        )
+    })
+}
