@@ -2,6 +2,7 @@
 
 pub mod bundle;
 pub mod cluster;
+pub mod host_state;
 pub mod immuclient;
 pub mod process;
 pub mod wait;
