@@ -1,2 +1,41 @@
-//! Placeholder until the first module lands.
-fn main() {}
+//! `agent`: keeps a Kubernetes cluster equal to a git repository.
+
+mod api;
+mod board;
+mod cli;
+mod cluster;
+mod controller;
+mod correct;
+mod env_vars;
+mod events;
+mod execute;
+mod finalize;
+mod git;
+mod health;
+mod hex;
+mod http;
+mod inventory_store;
+mod kinds;
+mod lease;
+mod logging;
+mod mailbox;
+mod metrics;
+mod preflight;
+mod problem;
+mod reconcile;
+mod render;
+mod report;
+mod scope;
+mod settings;
+mod shared;
+mod sighting;
+mod source;
+mod takeover;
+mod watches;
+mod webhook;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

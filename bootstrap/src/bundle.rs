@@ -20,7 +20,7 @@ mod tree;
 use std::path::{Path, PathBuf};
 
 pub use cache::Cache;
-pub use manifest::{FileEntry, ImageEntry, Manifest, Source};
+pub use manifest::{FileEntry, ImageEntry, Manifest, PartEntry, Source};
 
 use tree::SourceTree;
 

@@ -1,9 +1,14 @@
-//! What the end-to-end tests and benchmarks share: the real parts, started and asked.
+//! What the tests and benchmarks share: the real parts, started and asked.
 
+pub mod agent_process;
 pub mod bundle;
 pub mod cluster;
+pub mod control_plane;
+pub mod control_plane_client;
+pub mod git_server;
 pub mod host_state;
 pub mod immuclient;
+pub mod patience;
 pub mod process;
 pub mod wait;
 pub mod working_copy;

@@ -85,7 +85,15 @@ pub(super) fn ensure(
                 cache.set_current(&directory)?;
                 return Ok(directory);
             }
-            Err(damage) => reporter.note(&format!("building again: {damage:#}")),
+            Err(damage) => {
+                let damaged = damage
+                    .downcast_ref::<Problems>()
+                    .map_or(&[][..], Problems::list);
+                for problem in damaged {
+                    reporter.note(&problem.to_string());
+                }
+                reporter.note(&format!("building again: {damage:#}"));
+            }
         }
     }
     let _lock = cache.lock(reporter)?;
@@ -272,14 +280,17 @@ fn assemble(plan: &Plan, cache: &Cache, directory: &Path) -> anyhow::Result<()> 
         .sets
         .iter()
         .map(|(set, key)| cache.part(&format!("images-{}", set.name), key));
+    let key = plan.key.clone();
     let mut bundle = Manifest {
-        key: plan.key.clone(),
+        key,
+        parts: Vec::new(),
         files: Vec::new(),
         images: Vec::new(),
     };
     for place in parts.chain(sets) {
         let Manifest {
             key: _,
+            parts,
             files,
             images,
         } = Manifest::read(&place)?;
@@ -298,6 +309,7 @@ fn assemble(plan: &Plan, cache: &Cache, directory: &Path) -> anyhow::Result<()> 
             }
             bundle.files.push(file);
         }
+        bundle.parts.extend(parts);
         bundle.images.extend(images);
     }
     bundle.files.sort_by(|a, b| a.path.cmp(&b.path));

@@ -9,7 +9,7 @@ use fs_err as fs;
 use super::command::{command, run};
 use super::debian::{self, Sources};
 use super::images::{ImageSet, LayerSpec};
-use super::manifest::{FileEntry, ImageEntry, Manifest, Source};
+use super::manifest::{FileEntry, ImageEntry, Manifest, PartEntry, Source};
 use super::recipe::{Cargo, Debian, Go, Linking, Planned, Program, Recipe, Rustc, Share};
 use super::tree::SourceTree;
 use crate::digest;
@@ -81,16 +81,22 @@ pub(super) fn part(
         }
         files.push(FileEntry {
             part: planned.part.name.to_owned(),
-            version: planned.version.clone(),
             path,
             size: sum.size,
             sha256: sum.hex,
             aliases,
-            source: source.clone(),
         });
     }
-    Manifest {
+    let entry = PartEntry {
+        name: planned.part.name.to_owned(),
+        version: planned.version.clone(),
         key: planned.key.clone(),
+        source,
+    };
+    let key = planned.key.clone();
+    Manifest {
+        key,
+        parts: vec![entry],
         files,
         images: Vec::new(),
     }
@@ -302,19 +308,25 @@ pub(super) fn images(
         .map_err(std::io::IntoInnerError::into_error)?;
     images.sort_by(|a, b| a.name.cmp(&b.name));
     let sum = digest::of_file(&path)?;
-    let file = FileEntry {
-        part: format!("images-{}", set.name),
+    let part = PartEntry {
+        name: format!("images-{}", set.name),
+        // An archive has no version of its own.
         version: format!("{key:.12}"),
-        path: archive,
-        size: sum.size,
-        sha256: sum.hex,
-        aliases: Vec::new(),
+        key: key.to_owned(),
         source: Source::Bundle {
             parts: set.inputs.iter().map(|&part| part.to_owned()).collect(),
         },
     };
+    let file = FileEntry {
+        part: part.name.clone(),
+        path: archive,
+        size: sum.size,
+        sha256: sum.hex,
+        aliases: Vec::new(),
+    };
     Manifest {
         key: key.to_owned(),
+        parts: vec![part],
         files: vec![file],
         images,
     }

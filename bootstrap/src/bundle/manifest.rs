@@ -21,20 +21,34 @@ const FILE_NAME: &str = "manifest.json";
 pub struct Manifest {
     /// The key of the bundle: a hash of all recipes and sources.
     pub key: String,
+    /// What the files were made from, in the order of the recipes.
+    pub parts: Vec<PartEntry>,
     /// Every file, ordered by path.
     pub files: Vec<FileEntry>,
     /// Every image, ordered by archive and name.
     pub images: Vec<ImageEntry>,
 }
 
+/// One thing that was built as a whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PartEntry {
+    /// As in `kubebox`.
+    pub name: String,
+    /// The version of what it was built from, without a leading `v`.
+    pub version: String,
+    /// A hash of its recipe and sources.
+    pub key: String,
+    /// What it was built from.
+    pub source: Source,
+}
+
 /// One file of a bundle.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FileEntry {
-    /// The part it came from, as in `kubebox`.
+    /// The part it came from.
     pub part: String,
-    /// The version of what it was built from, without a leading `v`.
-    pub version: String,
     /// Relative to the bundle, as in `bin/kubebox`.
     pub path: PathBuf,
     /// Bytes.
@@ -43,8 +57,6 @@ pub struct FileEntry {
     pub sha256: String,
     /// Other names in the same directory: links to this file.
     pub aliases: Vec<String>,
-    /// What it was built from.
-    pub source: Source,
 }
 
 /// Where the bytes of a part come from.
@@ -176,6 +188,12 @@ impl Manifest {
         self.files
             .iter()
             .any(|file| file.path == path || file.alias_paths().any(|alias| alias == path))
+    }
+
+    /// The version of the part a file came from.
+    pub fn version_of(&self, file: &FileEntry) -> Option<&str> {
+        let part = self.parts.iter().find(|part| part.name == file.part);
+        part.map(|part| part.version.as_str())
     }
 
     /// Archives and the references of the images in each, both ordered.

@@ -63,10 +63,8 @@ fn table(manifest: &Manifest) -> String {
     let files = manifest.files.iter().map(|file| {
         let size = format!("{} MiB", file.size.div_ceil(1 << 20));
         let path = file.path.display().to_string();
-        format!(
-            "{path:<34} {:<12} {size:>8}  {:.12}\n",
-            file.version, file.sha256
-        )
+        let version = manifest.version_of(file).unwrap_or_default();
+        format!("{path:<34} {version:<12} {size:>8}  {:.12}\n", file.sha256)
     });
     let images = manifest
         .images

@@ -13,11 +13,14 @@ fn bundle(home: &Path) {
     fs::write(bundle.join("0123456789abcdef/bin/tool"), "abc").unwrap();
     let manifest = r#"{
       "key": "0123456789abcdef",
-      "files": [{
-        "part": "tool", "version": "1.2.3", "path": "bin/tool", "size": 3,
-        "sha256": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
-        "aliases": [],
+      "parts": [{
+        "name": "tool", "version": "1.2.3", "key": "fedcba9876543210",
         "source": { "kind": "go-module", "module": "example.org/tool", "version": "v1.2.3", "sum": "h1:x=" }
+      }],
+      "files": [{
+        "part": "tool", "path": "bin/tool", "size": 3,
+        "sha256": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+        "aliases": []
       }],
       "images": [{
         "name": "tool", "reference": "example.org/tool:1.2.3", "digest": "sha256:00112233445566778899",

@@ -12,20 +12,17 @@ fn bundle() -> (tempfile::TempDir, Manifest) {
         let sum = digest::of_file(&directory.path().join(&path)).unwrap();
         files.push(FileEntry {
             part: name.to_owned(),
-            version: "1.0.0".to_owned(),
             path,
             size: sum.size,
             sha256: sum.hex,
             aliases: Vec::new(),
-            source: Source::Tree {
-                sha256: "0".to_owned(),
-            },
         });
     }
     files[1].aliases = vec!["kubectl".to_owned()];
     std::os::unix::fs::symlink("kubebox", directory.path().join("bin/kubectl")).unwrap();
     let manifest = Manifest {
         key: "k".to_owned(),
+        parts: Vec::new(),
         files,
         images: Vec::new(),
     };

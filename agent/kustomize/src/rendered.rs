@@ -1,0 +1,136 @@
+//! The result of a build.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::yaml::emit;
+
+/// The objects of a build, in order.
+#[derive(Clone, Debug)]
+pub struct Rendered {
+    objects: Vec<Object>,
+}
+
+/// One object of a build.
+#[derive(Clone)]
+pub struct Object {
+    value: Value,
+    file: Arc<str>,
+    line: u32,
+    trace: Vec<String>,
+}
+
+impl fmt::Debug for Object {
+    /// Kind, name and source; never the contents, which may be a Secret's.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            value: _,
+            file,
+            line,
+            trace: _,
+        } = self;
+        write!(
+            out,
+            "{} {}/{} ({file}:{line})",
+            self.kind(),
+            self.namespace(),
+            self.name()
+        )
+    }
+}
+
+impl Rendered {
+    pub(crate) fn new(objects: Vec<Object>) -> Self {
+        Self { objects }
+    }
+
+    /// The objects, in the order of the output.
+    pub fn objects(&self) -> &[Object] {
+        &self.objects
+    }
+
+    /// Takes the objects out.
+    pub fn into_objects(self) -> Vec<Object> {
+        self.objects
+    }
+
+    /// The objects as `kustomize build` prints them.
+    pub fn to_yaml(&self) -> String {
+        let mut out = String::new();
+        for (number, object) in self.objects.iter().enumerate() {
+            if number > 0 {
+                out.push_str("---\n");
+            }
+            emit::document(&object.value, &mut out);
+        }
+        out
+    }
+}
+
+impl Object {
+    pub(crate) fn new(value: Value, file: Arc<str>, line: u32, trace: Vec<String>) -> Self {
+        Self {
+            value,
+            file,
+            line,
+            trace,
+        }
+    }
+
+    /// The object as JSON.
+    pub fn value(&self) -> &Value {
+        &self.value
+    }
+
+    /// Takes the JSON out.
+    pub fn into_value(self) -> Value {
+        self.value
+    }
+
+    /// The object as a YAML document, without a separator.
+    pub fn to_yaml(&self) -> String {
+        let mut out = String::new();
+        emit::document(&self.value, &mut out);
+        out
+    }
+
+    fn text(&self, pointer: &str) -> &str {
+        self.value
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    }
+
+    /// `apiVersion`.
+    pub fn api_version(&self) -> &str {
+        self.text("/apiVersion")
+    }
+
+    /// `kind`.
+    pub fn kind(&self) -> &str {
+        self.text("/kind")
+    }
+
+    /// `metadata.name`.
+    pub fn name(&self) -> &str {
+        self.text("/metadata/name")
+    }
+
+    /// `metadata.namespace`; empty if the object has none.
+    pub fn namespace(&self) -> &str {
+        self.text("/metadata/namespace")
+    }
+
+    /// The file that the object was read from or that generated it, and the line of it (0 for a
+    /// generated object).
+    pub fn source(&self) -> (&str, u32) {
+        (&self.file, self.line)
+    }
+
+    /// What changed the object on its way, in order: transformer, kustomization and the fields.
+    pub fn trace(&self) -> &[String] {
+        &self.trace
+    }
+}

@@ -1,0 +1,361 @@
+//! Replacements: a value of one object copied into fields of others.
+
+use std::sync::Arc;
+
+use crate::error::RenderError;
+use crate::id::{Gvk, ResourceId};
+use crate::kustomization::{FieldOptions, ReplacementField, Source, Target};
+use crate::limits::Limits;
+use crate::path::{self, Found, New};
+use crate::resource::Resource;
+use crate::resource_map::ResourceMap;
+use crate::schema::Schema;
+use crate::selector::Matcher;
+use crate::yaml::parse::{self, Dialect};
+use crate::yaml::{Node, Scalar, emit, json};
+
+const NAME: &str = "metadata.name";
+
+/// Applies one replacement.
+pub(crate) fn apply(
+    objects: &mut ResourceMap,
+    replacement: &ReplacementField,
+    schema: &Arc<Schema>,
+    limits: &Limits,
+) -> Result<(), RenderError> {
+    let ReplacementField {
+        path: _,
+        source,
+        targets,
+        source_value,
+    } = replacement;
+    let Some(targets) = targets else {
+        return Err(RenderError::invalid(
+            "replacements must specify a source and at least one target",
+        ));
+    };
+    let value = match (source, source_value) {
+        (None, None) => {
+            return Err(RenderError::invalid(
+                "replacements must specify a source and at least one target",
+            ));
+        }
+        (Some(_), Some(_)) => {
+            return Err(RenderError::invalid(
+                "source and sourceValue are mutually exclusive",
+            ));
+        }
+        (None, Some(text)) => Node::plain(text.as_str()),
+        (Some(source), None) => source_value_of(objects, source)?,
+    };
+    for target in targets {
+        apply_target(objects, &value, target, schema, limits)?;
+    }
+    Ok(())
+}
+
+/// Ids as replacements see them: namespaces as they are written.
+fn ids(object: &Resource) -> Vec<(ResourceId, String)> {
+    let current = ResourceId {
+        gvk: object.gvk(),
+        name: object.name().to_owned(),
+        namespace: object.namespace().to_owned(),
+    };
+    let all = std::iter::once(current).chain(object.former_ids());
+    all.map(|id| (id.clone(), id.namespace)).collect()
+}
+
+fn source_value_of(objects: &ResourceMap, source: &Source) -> Result<Node, RenderError> {
+    let Source {
+        group,
+        version,
+        kind,
+        name,
+        namespace,
+        field_path,
+        options,
+    } = source;
+    let wanted = Gvk {
+        group: group.clone(),
+        version: version.clone(),
+        kind: kind.clone(),
+    };
+    let effective = |namespace: &str| {
+        if namespace.is_empty() {
+            "default"
+        } else {
+            namespace
+        }
+        .to_owned()
+    };
+    let selects = |(id, written): &(ResourceId, String)| {
+        (name.is_empty() || *name == id.name)
+            && (namespace.is_empty() || effective(namespace) == effective(written))
+            && id.gvk.is_selected(&wanted)
+    };
+    let mut matches = objects
+        .iter()
+        .filter(|object| ids(object).iter().any(selects));
+    let described = || {
+        let parts = [kind, name, namespace].map(String::as_str);
+        parts
+            .iter()
+            .filter(|part| !part.is_empty())
+            .copied()
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    let object = match (matches.next(), matches.next()) {
+        (Some(object), None) => object,
+        (None, _) => {
+            return Err(RenderError::invalid(format!(
+                "nothing selected by replacement source {}",
+                described()
+            ))
+            .hint("the source must name one object of this kustomization"));
+        }
+        (Some(first), Some(second)) => {
+            return Err(RenderError::invalid(format!(
+                "multiple matches for replacement source {}: {} and {}",
+                described(),
+                first.describe(),
+                second.describe()
+            )));
+        }
+    };
+    let field = if field_path.is_empty() {
+        NAME
+    } else {
+        field_path
+    };
+    let value = path::lookup(&object.node, &path::split(field)).map_err(|error| {
+        RenderError::invalid(format!(
+            "error looking up replacement source {field} of {}: {error}",
+            object.describe()
+        ))
+    })?;
+    let Some(value) = value.filter(|value| !value.is_null_or_empty()) else {
+        return Err(RenderError::invalid(format!(
+            "fieldPath `{field}` is missing for replacement source {}",
+            object.describe()
+        )));
+    };
+    match options
+        .as_ref()
+        .filter(|options| !options.delimiter.is_empty())
+    {
+        None => Ok(value.clone()),
+        Some(options) => part_of(value, options),
+    }
+}
+
+/// The part of a text between delimiters that `index` counts.
+fn part_of(value: &Node, options: &FieldOptions) -> Result<Node, RenderError> {
+    let Node::Scalar(scalar) = value else {
+        return Err(RenderError::invalid(
+            "delimiter option can only be used with scalar nodes",
+        ));
+    };
+    let part = usize::try_from(options.index)
+        .ok()
+        .and_then(|index| scalar.text.split(&options.delimiter).nth(index));
+    let Some(part) = part else {
+        return Err(RenderError::invalid(format!(
+            "options.index {} is out of bounds for value {}",
+            options.index, scalar.text
+        )));
+    };
+    Ok(Node::Scalar(Scalar {
+        text: part.to_owned(),
+        ..scalar.clone()
+    }))
+}
+
+fn apply_target(
+    objects: &mut ResourceMap,
+    value: &Node,
+    target: &Target,
+    _schema: &Arc<Schema>,
+    limits: &Limits,
+) -> Result<(), RenderError> {
+    let Some(select) = &target.select else {
+        return Err(RenderError::invalid(
+            "a replacement target must specify resources to select",
+        ));
+    };
+    let select = Matcher::new(select)?;
+    let reject: Vec<Matcher> = target
+        .reject
+        .iter()
+        .map(Matcher::new)
+        .collect::<Result<_, _>>()?;
+    let name = [NAME.to_owned()];
+    let fields = if target.field_paths.is_empty() {
+        &name[..]
+    } else {
+        &target.field_paths
+    };
+    let fields: Vec<(&String, Vec<String>)> = fields
+        .iter()
+        .map(|field| (field, path::split(field)))
+        .collect();
+    let selected: Vec<usize> = objects
+        .iter()
+        .enumerate()
+        .filter(|(_, object)| {
+            let ids = ids(object);
+            let any = |matcher: &Matcher| {
+                ids.iter()
+                    .any(|(id, namespace)| matcher.matches_id(id, namespace))
+            };
+            select.matches_labels(object)
+                && any(&select)
+                && !reject.iter().any(|matcher| {
+                    (matcher.has_labels() && matcher.matches_labels(object))
+                        || (matcher.has_id() && any(matcher))
+                })
+        })
+        .map(|(at, _)| at)
+        .collect();
+    if selected.is_empty() {
+        return Ok(());
+    }
+    let list = objects.list_mut();
+    for position in selected {
+        let Some(object) = list.get_mut(position) else {
+            continue;
+        };
+        let place = object.describe();
+        for (field, steps) in &fields {
+            copy(
+                &mut object.node,
+                value,
+                field,
+                steps,
+                target.options.as_ref(),
+                limits,
+            )
+            .map_err(|error| RenderError::invalid(format!("{error} of {place}")))?;
+        }
+    }
+    Ok(())
+}
+
+fn copy(
+    target: &mut Node,
+    value: &Node,
+    field: &str,
+    steps: &[String],
+    options: Option<&FieldOptions>,
+    limits: &Limits,
+) -> Result<(), String> {
+    let creates = options.is_some_and(|options| options.create);
+    let new = if creates {
+        New::like(value)
+    } else {
+        New::Nothing
+    };
+    if set_inside_text(target, value, steps, new, options, limits).is_some() {
+        return Ok(());
+    }
+    let not_found = || {
+        let verb = if creates { "find or create" } else { "find" };
+        format!("unable to {verb} field `{field}` in replacement target")
+    };
+    let count = path::visit(target, steps, new, limits, &mut |node, found| {
+        set(node, found, value, options)
+    })
+    .map_err(|error| format!("{}: {error}", not_found()))?;
+    if count == 0 { Err(not_found()) } else { Ok(()) }
+}
+
+/// Puts a value in a field. A scalar keeps its type and takes the text; a list or map becomes the
+/// value.
+fn set(
+    target: &mut Node,
+    found: Found,
+    value: &Node,
+    options: Option<&FieldOptions>,
+) -> Result<(), String> {
+    let mut value = value.clone();
+    if let Some(options) = options.filter(|options| !options.delimiter.is_empty()) {
+        let Node::Scalar(old) = &*target else {
+            return Err("delimiter option can only be used with scalar nodes".to_owned());
+        };
+        let text = value.value().unwrap_or_default();
+        let mut parts: Vec<&str> = old.text.split(&options.delimiter).collect();
+        match usize::try_from(options.index) {
+            Err(_) => parts.insert(0, text),
+            Ok(index) => match parts.get_mut(index) {
+                Some(part) => *part = text,
+                None => parts.push(text),
+            },
+        }
+        let joined = parts.join(&options.delimiter);
+        if let Node::Scalar(scalar) = &mut value {
+            scalar.text = joined;
+        }
+    }
+    match target {
+        Node::Scalar(scalar) => {
+            let text = value.text().unwrap_or_default();
+            match found {
+                Found::Created => *target = Node::plain(text),
+                Found::Existing => text.clone_into(&mut scalar.text),
+            }
+        }
+        Node::Sequence(_) | Node::Mapping(_) => *target = value,
+    }
+    Ok(())
+}
+
+/// Follows a path into YAML or JSON that is the text of a scalar on the way. `None` if there is
+/// no such text, or nothing at the end of the path.
+fn set_inside_text(
+    target: &mut Node,
+    value: &Node,
+    steps: &[String],
+    new: New,
+    options: Option<&FieldOptions>,
+    limits: &Limits,
+) -> Option<()> {
+    let split = (1..steps.len()).find(|length| {
+        let prefix = steps.get(..*length).unwrap_or_default();
+        match path::lookup(target, prefix) {
+            Ok(Some(Node::Scalar(scalar))) => {
+                parse::single(&scalar.text, "the text", Dialect::Resource, limits).is_ok()
+            }
+            _ => false,
+        }
+    })?;
+    let (outer, inner) = steps.split_at_checked(split)?;
+    let Node::Scalar(scalar) = path::lookup_mut(target, outer)? else {
+        return None;
+    };
+    let mut document = parse::single(&scalar.text, "the text", Dialect::Resource, limits)
+        .ok()??
+        .node;
+    let count = path::visit(&mut document, inner, new, limits, &mut |node, found| {
+        // 5.8.1 forgets the options here and puts the whole value; later versions do not.
+        set(node, found, value, options)
+    })
+    .ok()?;
+    if count == 0 {
+        return None;
+    }
+    scalar.text = written(&document, &scalar.text)?;
+    Some(())
+}
+
+/// The changed document in the form of the text it came from.
+fn written(document: &Node, original: &str) -> Option<String> {
+    let json = json::to_value(document).ok()?;
+    if !original.trim_start().starts_with(['{', '[']) {
+        return Some(emit::ordered(document).trim().to_owned());
+    }
+    if original.contains('\n') && original.contains("  ") {
+        let pretty = serde_json::to_string_pretty(&json).ok()?;
+        return Some(super::hash::escape_html(&pretty));
+    }
+    Some(super::hash::go_json(&json))
+}

@@ -1,0 +1,10 @@
+//! Reading and writing YAML the way kustomize's Go libraries do.
+
+pub(crate) mod emit;
+pub(crate) mod json;
+pub(crate) mod node;
+pub(crate) mod parse;
+pub(crate) mod resolve;
+pub(crate) mod timestamp;
+
+pub(crate) use node::{Mapping, Node, Scalar, Sequence, Style, Tag};

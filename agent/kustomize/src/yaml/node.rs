@@ -1,0 +1,397 @@
+//! The tree that every step of a build works on.
+//!
+//! A scalar keeps the text it was written with beside its type: a replacement copies the text
+//! (`1.10` stays `1.10`), while the output shows the value (`1.1`). Comments, anchors and layout
+//! are gone after reading; kustomize's output never shows them.
+
+use std::collections::HashMap;
+
+use super::resolve;
+
+/// One YAML value.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Node {
+    Scalar(Scalar),
+    Sequence(Sequence),
+    Mapping(Mapping),
+}
+
+/// How a list or map was written. Objects are printed in blocks whatever they were; a text inside
+/// a text keeps its layout.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Layout {
+    #[default]
+    Block,
+    Flow,
+}
+
+/// A list.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sequence {
+    items: Vec<Node>,
+    pub(crate) layout: Layout,
+}
+
+impl Sequence {
+    pub(crate) fn new(items: Vec<Node>, layout: Layout) -> Self {
+        Self { items, layout }
+    }
+}
+
+impl PartialEq for Sequence {
+    /// Equal elements, in any layout.
+    fn eq(&self, other: &Self) -> bool {
+        self.items == other.items
+    }
+}
+
+impl From<Vec<Node>> for Sequence {
+    fn from(items: Vec<Node>) -> Self {
+        Self::new(items, Layout::Block)
+    }
+}
+
+impl FromIterator<Node> for Sequence {
+    fn from_iter<I: IntoIterator<Item = Node>>(items: I) -> Self {
+        Self::from(Vec::from_iter(items))
+    }
+}
+
+impl std::ops::Deref for Sequence {
+    type Target = Vec<Node>;
+
+    fn deref(&self) -> &Vec<Node> {
+        &self.items
+    }
+}
+
+impl std::ops::DerefMut for Sequence {
+    fn deref_mut(&mut self) -> &mut Vec<Node> {
+        &mut self.items
+    }
+}
+
+impl IntoIterator for Sequence {
+    type Item = Node;
+    type IntoIter = std::vec::IntoIter<Node>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.items.into_iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a Sequence {
+    type Item = &'a Node;
+    type IntoIter = std::slice::Iter<'a, Node>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.items.iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a mut Sequence {
+    type Item = &'a mut Node;
+    type IntoIter = std::slice::IterMut<'a, Node>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.items.iter_mut()
+    }
+}
+
+/// The type a scalar has under the reader's rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tag {
+    Null,
+    Bool,
+    Int,
+    Float,
+    Timestamp,
+    Binary,
+    Str,
+}
+
+impl Tag {
+    /// The name YAML gives the type.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Null => "!!null",
+            Self::Bool => "!!bool",
+            Self::Int => "!!int",
+            Self::Float => "!!float",
+            Self::Timestamp => "!!timestamp",
+            Self::Binary => "!!binary",
+            Self::Str => "!!str",
+        }
+    }
+}
+
+/// How a scalar was written. Only a plain one has a type by its text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Style {
+    Plain,
+    Single,
+    Double,
+    Literal,
+    Folded,
+}
+
+/// A leaf of the tree.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Scalar {
+    pub(crate) text: String,
+    pub(crate) tag: Tag,
+    pub(crate) style: Style,
+}
+
+impl Scalar {
+    /// A string, whatever its text looks like.
+    pub(crate) fn string(text: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            tag: Tag::Str,
+            style: Style::Double,
+        }
+    }
+
+    /// A scalar as if it had been written without quotes.
+    pub(crate) fn plain(text: impl Into<String>) -> Self {
+        let text = text.into();
+        let tag = resolve::tag_of(&text);
+        Self {
+            text,
+            tag,
+            style: Style::Plain,
+        }
+    }
+
+    /// Gives the scalar another text. A plain scalar takes the type of its new text (a name
+    /// prefix `1` in front of `e3` makes a number, as in kustomize); a quoted one stays a string.
+    pub(crate) fn set_text(&mut self, text: impl Into<String>) {
+        let style = self.style;
+        *self = if style == Style::Plain {
+            Self::plain(text)
+        } else {
+            Self {
+                style,
+                ..Self::string(text)
+            }
+        };
+    }
+}
+
+impl Node {
+    pub(crate) fn string(text: impl Into<String>) -> Self {
+        Self::Scalar(Scalar::string(text))
+    }
+
+    pub(crate) fn plain(text: impl Into<String>) -> Self {
+        Self::Scalar(Scalar::plain(text))
+    }
+
+    pub(crate) fn null() -> Self {
+        Self::Scalar(Scalar {
+            text: "null".to_owned(),
+            tag: Tag::Null,
+            style: Style::Plain,
+        })
+    }
+
+    pub(crate) fn is_null(&self) -> bool {
+        matches!(self, Self::Scalar(scalar) if scalar.tag == Tag::Null)
+    }
+
+    /// Null, `{}` or `[]`.
+    pub(crate) fn is_null_or_empty(&self) -> bool {
+        match self {
+            Self::Scalar(scalar) => scalar.tag == Tag::Null,
+            Self::Sequence(items) => items.is_empty(),
+            Self::Mapping(map) => map.is_empty(),
+        }
+    }
+
+    /// What kind of value this is, in words for an error.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Scalar(_) => "a scalar",
+            Self::Sequence(_) => "a list",
+            Self::Mapping(_) => "a map",
+        }
+    }
+
+    /// The text of a scalar; `None` for collections.
+    pub(crate) fn text(&self) -> Option<&str> {
+        match self {
+            Self::Scalar(scalar) => Some(&scalar.text),
+            Self::Sequence(_) | Self::Mapping(_) => None,
+        }
+    }
+
+    /// The text of a scalar that is not null.
+    pub(crate) fn value(&self) -> Option<&str> {
+        match self {
+            Self::Scalar(scalar) if scalar.tag != Tag::Null => Some(&scalar.text),
+            Self::Scalar(_) | Self::Sequence(_) | Self::Mapping(_) => None,
+        }
+    }
+
+    pub(crate) fn as_mapping(&self) -> Option<&Mapping> {
+        match self {
+            Self::Mapping(map) => Some(map),
+            Self::Scalar(_) | Self::Sequence(_) => None,
+        }
+    }
+
+    pub(crate) fn as_mapping_mut(&mut self) -> Option<&mut Mapping> {
+        match self {
+            Self::Mapping(map) => Some(map),
+            Self::Scalar(_) | Self::Sequence(_) => None,
+        }
+    }
+
+    pub(crate) fn as_sequence(&self) -> Option<&[Self]> {
+        match self {
+            Self::Sequence(items) => Some(items.as_slice()),
+            Self::Scalar(_) | Self::Mapping(_) => None,
+        }
+    }
+
+    pub(crate) fn get(&self, key: &str) -> Option<&Self> {
+        self.as_mapping()?.get(key)
+    }
+
+    pub(crate) fn get_mut(&mut self, key: &str) -> Option<&mut Self> {
+        self.as_mapping_mut()?.get_mut(key)
+    }
+}
+
+/// A map with its keys in reading order. Small maps, nearly all of them, are searched; a large
+/// one carries an index, so that no operation on a huge `ConfigMap` is quadratic.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Mapping {
+    entries: Vec<(String, Node)>,
+    index: Option<HashMap<String, usize>>,
+    pub(crate) layout: Layout,
+}
+
+impl PartialEq for Mapping {
+    /// Equal keys with equal values, in any order.
+    fn eq(&self, other: &Self) -> bool {
+        self.len() == other.len()
+            && self
+                .iter()
+                .all(|(key, value)| other.get(key).is_some_and(|theirs| theirs == value))
+    }
+}
+
+impl Mapping {
+    const SEARCHED: usize = 24;
+
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Node)> {
+        self.entries
+            .iter()
+            .map(|(key, value)| (key.as_str(), value))
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (&str, &mut Node)> {
+        self.entries
+            .iter_mut()
+            .map(|(key, value)| (key.as_str(), value))
+    }
+
+    fn position(&self, key: &str) -> Option<usize> {
+        match &self.index {
+            Some(index) => index.get(key).copied(),
+            None => self.entries.iter().position(|(name, _)| name == key),
+        }
+    }
+
+    pub(crate) fn contains(&self, key: &str) -> bool {
+        self.position(key).is_some()
+    }
+
+    pub(crate) fn get(&self, key: &str) -> Option<&Node> {
+        let position = self.position(key)?;
+        self.entries.get(position).map(|(_, value)| value)
+    }
+
+    pub(crate) fn get_mut(&mut self, key: &str) -> Option<&mut Node> {
+        let position = self.position(key)?;
+        self.entries.get_mut(position).map(|(_, value)| value)
+    }
+
+    /// Sets a value; the key keeps its place if it was there.
+    pub(crate) fn insert(&mut self, key: impl Into<String>, value: Node) {
+        let key = key.into();
+        if let Some(existing) = self.get_mut(&key) {
+            *existing = value;
+            return;
+        }
+        let position = self.entries.len();
+        if let Some(index) = &mut self.index {
+            index.insert(key.clone(), position);
+        }
+        self.entries.push((key, value));
+        if self.index.is_none() && self.entries.len() > Self::SEARCHED {
+            let index = self
+                .entries
+                .iter()
+                .enumerate()
+                .map(|(at, (name, _))| (name.clone(), at))
+                .collect();
+            self.index = Some(index);
+        }
+    }
+
+    /// The value of `key`, which is set to `default` first if the key is missing.
+    pub(crate) fn entry(&mut self, key: &str, default: impl FnOnce() -> Node) -> &mut Node {
+        let position = self.position(key).unwrap_or_else(|| {
+            self.insert(key, default());
+            self.entries.len() - 1
+        });
+        #[expect(
+            clippy::indexing_slicing,
+            reason = "the position was found or appended above"
+        )]
+        &mut self.entries[position].1
+    }
+
+    /// Takes a key out. The last entry takes its place, so that removal never costs more than a
+    /// look-up; the order of keys shows nowhere in the output.
+    pub(crate) fn remove(&mut self, key: &str) -> Option<Node> {
+        let position = self.position(key)?;
+        let (_, value) = self.entries.swap_remove(position);
+        if let Some(index) = &mut self.index {
+            index.remove(key);
+            if let Some((moved, _)) = self.entries.get(position) {
+                index.insert(moved.clone(), position);
+            }
+        }
+        Some(value)
+    }
+
+    pub(crate) fn into_entries(self) -> Vec<(String, Node)> {
+        self.entries
+    }
+}
+
+impl FromIterator<(String, Node)> for Mapping {
+    fn from_iter<I: IntoIterator<Item = (String, Node)>>(entries: I) -> Self {
+        let mut map = Self::new();
+        for (key, value) in entries {
+            map.insert(key, value);
+        }
+        map
+    }
+}

@@ -1,0 +1,126 @@
+//! `agent run`: the long-running process.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::controller::{self, Config};
+use crate::env_vars;
+use crate::git;
+use crate::logging::{self, LogFormat};
+
+/// After a signal, whatever still runs is ended. Shorter than the grace period of the pod.
+const STOP_DEADLINE: Duration = Duration::from_secs(20);
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Address of the HTTP server: health, metrics, status, webhooks.
+    #[arg(long, env = env_vars::LISTEN, default_value = "0.0.0.0:8080")]
+    listen: SocketAddr,
+    /// Namespace of the Syncs.
+    #[arg(long, env = env_vars::NAMESPACE, default_value = plan::object::SYSTEM_NAMESPACE)]
+    namespace: String,
+    /// Directory for git mirrors; it may be lost at any time.
+    #[arg(long, env = env_vars::MIRRORS, default_value = "/var/lib/immuops/mirrors")]
+    mirrors: PathBuf,
+    /// Kubeconfig to use outside of a cluster.
+    #[arg(long)]
+    kubeconfig: Option<PathBuf>,
+    /// File with the token that signs webhooks; without it webhooks are refused.
+    #[arg(long, env = env_vars::WEBHOOK_TOKEN_FILE)]
+    webhook_token_file: Option<PathBuf>,
+    /// Name under which this process holds the lease; must differ between two running agents.
+    #[arg(long, env = env_vars::IDENTITY)]
+    identity: Option<String>,
+    /// What to log.
+    #[arg(long, env = env_vars::LOG, default_value = "info")]
+    log: String,
+    /// How log lines look.
+    #[arg(long, env = env_vars::LOG_FORMAT, default_value = "json")]
+    log_format: LogFormat,
+}
+
+/// Runs until a signal, or until something that must live has died.
+pub(super) fn run(args: Args) -> anyhow::Result<()> {
+    let Args {
+        listen,
+        namespace,
+        mirrors,
+        kubeconfig,
+        webhook_token_file,
+        identity,
+        log,
+        log_format,
+    } = args;
+    logging::start(&log, log_format)?;
+    if rustls::crypto::ring::default_provider()
+        .install_default()
+        .is_err()
+    {
+        anyhow::bail!("another TLS provider is installed already; this is a bug");
+    }
+    git::transport::register().context("failed to register the git transport")?;
+    fs_err::create_dir_all(&mirrors)
+        .context("hint: --mirrors names a directory that can be written")?;
+    let identity = identity.unwrap_or_else(|| format!("agent-{}", std::process::id()));
+    let config = Config {
+        listen,
+        namespace,
+        mirrors,
+        webhook_token_file,
+        identity,
+    };
+
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(2)
+        .thread_keep_alive(Duration::from_secs(2))
+        .build()
+        .context("failed to start the runtime")?;
+    // Everything runs on this thread, so the tasks need not be able to move to another one.
+    let result = tokio::task::LocalSet::new().block_on(&runtime, async {
+        let stop = CancellationToken::new();
+        let signals = stop.clone();
+        let mut term = signal(SignalKind::terminate()).context("cannot listen to SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen to SIGINT")?;
+        let run = controller::run(config, client(kubeconfig).await?, stop);
+        let mut run = std::pin::pin!(run);
+        tokio::select! {
+            result = &mut run => return result,
+            _ = term.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping");
+        signals.cancel();
+        tokio::time::timeout(STOP_DEADLINE, run)
+            .await
+            .with_context(|| {
+                format!(
+                    "not everything stopped within {} s",
+                    STOP_DEADLINE.as_secs()
+                )
+            })?
+    });
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    result
+}
+
+async fn client(kubeconfig: Option<PathBuf>) -> anyhow::Result<kube::Client> {
+    let config = match kubeconfig {
+        Some(path) => {
+            let file = Kubeconfig::read_from(&path)
+                .with_context(|| format!("cannot read the kubeconfig {}", path.display()))?;
+            kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
+                .await
+                .with_context(|| format!("cannot use the kubeconfig {}", path.display()))?
+        }
+        None => kube::Config::incluster()
+            .context("this is not a pod of a cluster; hint: name a kubeconfig with --kubeconfig")?,
+    };
+    kube::Client::try_from(config).context("cannot make a client for the API server")
+}

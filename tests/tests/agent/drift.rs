@@ -1,0 +1,176 @@
+//! Foreign changes are undone at once, and their authors are named.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{bail, ensure};
+use serde_json::{Value, json};
+use tests::agent_process::{Agent, LIMIT};
+use tests::control_plane_client::PatchKind;
+use tests::git_server::{Access, GitServer};
+use tests::patience::eventually;
+
+use super::fixtures::{config_map, deployment, namespace, spec};
+
+/// Edits of the measurement.
+const EDITS: usize = 100;
+
+#[test]
+fn edits_are_undone_in_milliseconds() -> anyhow::Result<()> {
+    let agent = Agent::start("drift")?;
+    let git = GitServer::start(&agent.directory, Access::Open)?;
+    let names: Vec<String> = (0..EDITS).map(|number| format!("drift-{number}")).collect();
+    let mut files = vec![("namespace.yaml".to_owned(), namespace("drift"))];
+    files.extend(
+        names
+            .iter()
+            .map(|name| (format!("{name}.yaml"), config_map(name, "drift", "git"))),
+    );
+    let files: Vec<(&str, &str)> = files
+        .iter()
+        .map(|(path, text)| (path.as_str(), text.as_str()))
+        .collect();
+    let commit = git.push(&files)?;
+    agent.sync("app", &spec(&git, "."))?;
+    agent.ready("app", &commit)?;
+
+    let mut times = Vec::new();
+    for name in &names {
+        let path = format!("/api/v1/namespaces/drift/configmaps/{name}");
+        let edit = json!({ "data": { "key": "hand" } });
+        agent
+            .client
+            .patch(PatchKind::Merge, &path, "kubectl-edit", &edit)?;
+        let started = Instant::now();
+        loop {
+            let object = agent.client.get(&path)?;
+            if object.pointer("/data/key") == Some(&json!("git")) {
+                break;
+            }
+            ensure!(started.elapsed() < LIMIT, "{name} is not corrected");
+        }
+        times.push(started.elapsed());
+    }
+    times.sort();
+    let at = |share: usize| {
+        times
+            .get(share * (EDITS - 1) / 100)
+            .copied()
+            .unwrap_or_default()
+    };
+    println!(
+        "corrected {EDITS} edits: p50 {:?}, p99 {:?}, max {:?}",
+        at(50),
+        at(99),
+        at(100)
+    );
+    ensure!(at(99) < Duration::from_millis(250), "p99 is {:?}", at(99));
+    eventually("the author to be named", LIMIT, || {
+        let sync = agent.client.get(&agent.sync_path("app"))?;
+        let by = sync
+            .pointer("/status/drift/by")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        if by.starts_with("kubectl-edit at ") {
+            Ok(())
+        } else {
+            bail!("it says `{by}`")
+        }
+    })
+}
+
+#[test]
+fn what_was_added_or_deleted_by_hand_is_undone() -> anyhow::Result<()> {
+    let agent = Agent::start("undo")?;
+    let git = GitServer::start(&agent.directory, Access::Open)?;
+    let commit = git.push(&[
+        ("namespace.yaml", &namespace("undo")),
+        ("a.yaml", &config_map("a", "undo", "git")),
+        ("d.yaml", &deployment("d", "undo", "example.com/a:1")),
+    ])?;
+    agent.sync("app", &spec(&git, "."))?;
+    agent.ready("app", &commit)?;
+    let path = "/api/v1/namespaces/undo/configmaps/a";
+    let corrected = |what: &str, wrong: &dyn Fn(&Value) -> bool, path: &str| {
+        eventually(what, LIMIT, || match agent.client.find(path)? {
+            Some(object) if !wrong(&object) => Ok(object),
+            other => bail!("{other:?}"),
+        })
+    };
+
+    let edit = json!({ "data": { "extra": "hand" } });
+    agent
+        .client
+        .patch(PatchKind::Merge, path, "kubectl-edit", &edit)?;
+    corrected(
+        "an added key to go",
+        &|a| a.pointer("/data/extra").is_some(),
+        path,
+    )?;
+
+    let edit = json!({ "metadata": { "labels": { "immuops.dev/sync-name": null } } });
+    agent
+        .client
+        .patch(PatchKind::Merge, path, "kubectl-label", &edit)?;
+    let label = "/metadata/labels/immuops.dev~1sync-name";
+    corrected(
+        "the owner's label to come back",
+        &|a| a.pointer(label).is_none(),
+        path,
+    )?;
+
+    let before = agent.client.get(path)?.pointer("/metadata/uid").cloned();
+    agent.client.delete(path)?;
+    let uid = |object: &Value| object.pointer("/metadata/uid").cloned();
+    corrected("a deleted object to come back", &|a| uid(a) == before, path)?;
+
+    let path = "/apis/apps/v1/namespaces/undo/deployments/d";
+    let edit = json!({ "spec": { "replicas": 3 } });
+    agent
+        .client
+        .patch(PatchKind::Merge, path, "kubectl-scale", &edit)?;
+    corrected(
+        "replicas to be as in git",
+        &|d| d.pointer("/spec/replicas") != Some(&json!(0)),
+        path,
+    )?;
+
+    // The object that came back is still ours to prune.
+    let next = git.push(&[("a.yaml", "")])?;
+    agent.ready("app", &next)?;
+    ensure!(
+        agent
+            .client
+            .find("/api/v1/namespaces/undo/configmaps/a")?
+            .is_none()
+    );
+    Ok(())
+}
+
+#[test]
+fn a_fight_ends_in_a_truce() -> anyhow::Result<()> {
+    let agent = Agent::start("fight")?;
+    let git = GitServer::start(&agent.directory, Access::Open)?;
+    let commit = git.push(&[("a.yaml", &config_map("fight", "default", "git"))])?;
+    agent.sync("app", &spec(&git, "."))?;
+    agent.ready("app", &commit)?;
+    let path = "/api/v1/namespaces/default/configmaps/fight";
+    eventually("the agent to give in for a while", LIMIT, || {
+        let edit = json!({ "data": { "key": "robot" } });
+        let object = agent.client.get(path)?;
+        if object.pointer("/data/key") == Some(&json!("git")) {
+            agent.client.patch(PatchKind::Merge, path, "robot", &edit)?;
+        }
+        if agent
+            .log()?
+            .contains("another writer keeps changing this object")
+        {
+            return Ok(());
+        }
+        bail!("no truce yet")
+    })?;
+    ensure!(
+        agent.log()?.contains("\"writer\":\"robot"),
+        "the writer is named"
+    );
+    Ok(())
+}
