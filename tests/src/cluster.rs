@@ -46,6 +46,15 @@ impl Cluster {
         Ok(command)
     }
 
+    /// Runs a command on a node, as `bootstrap exec` does, and gives its stdout.
+    ///
+    /// # Errors
+    /// What the command said when it failed.
+    pub fn exec(&self, node: &str, words: &[&str]) -> Result<String> {
+        let mut command = self.bootstrap(&["exec"])?;
+        process::text(command.arg(node).arg("--").args(words), None)
+    }
+
     /// Where `bootstrap` keeps this cluster's files.
     pub fn state_dir(&self) -> PathBuf {
         self.state.path().join("state")

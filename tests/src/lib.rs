@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod control_plane;
 pub mod control_plane_client;
 pub mod git_server;
+pub mod host_state;
 pub mod immuclient;
 pub mod patience;
 pub mod process;

@@ -258,8 +258,8 @@ pub(super) const PARTS: &[Part] = &[
             module: "github.com/containernetworking/plugins",
             programs: &[
                 program(
-                    "github.com/containernetworking/plugins/plugins/main/bridge",
-                    "bridge",
+                    "github.com/containernetworking/plugins/plugins/main/ptp",
+                    "ptp",
                 ),
                 program(
                     "github.com/containernetworking/plugins/plugins/ipam/host-local",

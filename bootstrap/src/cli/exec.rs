@@ -27,12 +27,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     if let Some(terminal) = std::env::var_os("TERM") {
         command.env("TERM", terminal);
     }
-    if args.node
-        == cluster
-            .nodes
-            .first()
-            .map_or_else(|| args.node.clone(), |n| n.name.clone())
-    {
+    let first = cluster.topology.control_plane();
+    if first.is_some_and(|node| node.name == args.node) {
         command.env("KUBECONFIG", crate::kubeadm::ADMIN);
     }
     Err(Problem::new("failed to run `nsenter`")

@@ -6,6 +6,7 @@
 mod drift;
 mod faults;
 mod install;
+mod machines;
 mod removal;
 mod repository;
 mod world;
@@ -89,6 +90,14 @@ const TRIALS: &[(&str, Check)] = &[
     (
         "faults::no_secret_in_logs_or_status",
         faults::no_secret_in_logs_or_status,
+    ),
+    (
+        "machines::killed_processes_come_back",
+        machines::killed_processes_come_back,
+    ),
+    (
+        "machines::killed_machines_are_repaired_by_up",
+        machines::killed_machines_are_repaired_by_up,
     ),
     (
         "removal::second_up_changes_nothing",

@@ -44,8 +44,11 @@ pub(crate) fn stopped_cluster_comes_back(world: &World) -> Result<()> {
 pub(crate) fn down_leaves_the_host_as_it_was(world: &World) -> Result<()> {
     let made = world.made()?;
     made.cluster.down()?;
-    let left = HostState::read()?.added_since(&made.before);
+    let after = HostState::read()?;
+    let left = after.added_since(&made.before);
     ensure!(left.is_empty(), "`down` left behind:\n{}", left.join("\n"));
+    let gone = after.removed_since(&made.before);
+    ensure!(gone.is_empty(), "`down` took away:\n{}", gone.join("\n"));
     // Twice in a row is no error.
     made.cluster.down()?;
     Ok(())
