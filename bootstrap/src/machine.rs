@@ -103,7 +103,7 @@ impl Machine {
         let spec_path = self.spec.write()?;
         let log_path = self.spec.directory.join("launch.log");
         let log = File::create(&log_path)?;
-        let mut words = self.spec.cgroup.launcher();
+        let mut words = self.spec.cgroup.launcher(std::process::id());
         words.push(std::env::current_exe()?.to_string_lossy().into_owned());
         let (program, arguments) = words
             .split_first()

@@ -67,7 +67,7 @@ pub enum Placement {
     Scope {
         /// Where the v2 tree is mounted.
         mount: PathBuf,
-        /// The unit, as in `immuops-n1.scope`.
+        /// The first part of the unit, as in `immuops-n1`.
         unit: String,
     },
 }
@@ -171,22 +171,33 @@ impl Host {
             },
             Self::V2Systemd(mount) => Placement::Scope {
                 mount: mount.clone(),
-                unit: format!("{cluster}-{node}.scope"),
+                unit: format!("{cluster}-{node}"),
             },
         }
     }
 }
 
 impl Placement {
-    /// The words to put before the command that starts the machine.
-    pub fn launcher(&self) -> Vec<String> {
+    /// The words to put before the command that starts the machine. `launcher` is the process id of
+    /// whoever starts it: a scope that is just ending keeps its name for a moment, so each start
+    /// uses another.
+    pub fn launcher(&self, launcher: u32) -> Vec<String> {
         match self {
             Self::V1 { .. } | Self::V2 { .. } => Vec::new(),
-            Self::Scope { unit, .. } => ["systemd-run", "--scope", "--quiet", "--collect"]
+            Self::Scope { unit, .. } => {
+                let unit = format!("--unit={unit}-{launcher}.scope");
+                [
+                    "systemd-run",
+                    "--scope",
+                    "--quiet",
+                    "--collect",
+                    "--property=Delegate=yes",
+                ]
                 .into_iter()
-                .chain(["--property=Delegate=yes", "--unit", unit])
+                .chain([unit.as_str()])
                 .map(String::from)
-                .collect(),
+                .collect()
+            }
         }
     }
 
@@ -421,7 +432,7 @@ mod tests {
         let node = "n2".parse().unwrap();
         let place = |mountinfo, systemd| detect(mountinfo, systemd).unwrap().place(&cluster, &node);
         let v1 = place(V1, false);
-        assert_eq!(v1.launcher(), Vec::<String>::new());
+        assert_eq!(v1.launcher(7), Vec::<String>::new());
         assert!(
             v1.leftovers()
                 .contains(&PathBuf::from("/sys/fs/cgroup/pids/immuops/n2"))
@@ -430,8 +441,8 @@ mod tests {
         assert_eq!(v2.leftovers(), [PathBuf::from("/sys/fs/cgroup/immuops/n2")]);
         let scope = place(V2, true);
         assert_eq!(
-            scope.launcher().join(" "),
-            "systemd-run --scope --quiet --collect --property=Delegate=yes --unit immuops-n2.scope"
+            scope.launcher(7).join(" "),
+            "systemd-run --scope --quiet --collect --property=Delegate=yes --unit=immuops-n2-7.scope"
         );
         assert!(scope.leftovers().is_empty());
     }
