@@ -14,6 +14,7 @@
 
 pub mod clash;
 pub mod forward;
+pub mod outbound;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -13,6 +13,7 @@ use crate::bundle::{self, Bundle, Cache};
 use crate::cluster::Cluster;
 use crate::install::{self, Credentials, FORGE_NODE_PORT, Installation, Repository};
 use crate::network::forward::{self, Forward};
+use crate::network::outbound;
 use crate::problem::Problem;
 use crate::provider::native;
 use crate::reporter;
@@ -91,16 +92,16 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         .map_or_else(Cache::locate, |path| Ok(Cache::at(path)))?;
     let bundle = Bundle::ensure(&cache, &*reporter)?;
     let cluster = native::up(&state, &topology, &bundle, &*reporter)?;
-    if let Repository::BuiltIn { .. } = repository {
-        let node = &cluster.topology.nodes.first();
-        let node = node.ok_or_else(|| Problem::new("the cluster has no nodes"))?;
-        let to = SocketAddrV4::new(node.address, FORGE_NODE_PORT);
-        Forward {
-            port: args.git_port,
-            to,
+    match repository {
+        Repository::BuiltIn { .. } => {
+            let node = cluster.topology.nodes.first();
+            let node = node.ok_or_else(|| Problem::new("the cluster has no nodes"))?;
+            let to = SocketAddrV4::new(node.address, FORGE_NODE_PORT);
+            let port = args.git_port;
+            Forward { port, to }.ensure(&cluster.topology)?;
+            state.write_forge_port(port)?;
         }
-        .ensure(&cluster.topology)?;
-        state.write_forge_port(args.git_port)?;
+        Repository::External { .. } => outbound::ensure(&cluster.topology, state.path())?,
     }
     let installation = Installation {
         kubectl: &cluster.kubectl,

@@ -99,7 +99,8 @@ pub fn check_free(port: u16, flag: &str) -> Result<(), Problem> {
     }
 }
 
-fn table(cluster: &ClusterName) -> String {
+/// The cluster's own table of the host's packet filter.
+pub(super) fn table(cluster: &ClusterName) -> String {
     format!("immuops-{cluster}")
 }
 

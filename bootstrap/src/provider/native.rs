@@ -23,7 +23,7 @@ use crate::kubeadm::files::Versions;
 use crate::kubeadm::{self, Phase, addons};
 use crate::machine::spec::Spec;
 use crate::machine::{Ending, Machine};
-use crate::network::{Switch, forward};
+use crate::network::{Switch, forward, outbound};
 use crate::pki::Pki;
 use crate::poll::{self, Answer};
 use crate::problem::Problem;
@@ -167,6 +167,7 @@ pub fn down(state: &StateDirectory, reporter: &dyn Reporter) -> anyhow::Result<(
     }
     if let Some(file) = file {
         forward::remove(&file.topology.cluster)?;
+        outbound::restore(state.path())?;
         Switch::new(&file.topology, state.path()).remove()?;
     }
     state.remove()

@@ -1,0 +1,72 @@
+//! The way from pods to the world outside this host, for clusters that follow a repository there.
+//!
+//! A cluster with the built-in git server needs none and gets none. The host has to forward packets
+//! for it: when it does not do so yet, that is switched on and its former value kept, so that
+//! `down` can put it back.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use fs_err as fs;
+
+use super::forward::table;
+use crate::command::run;
+use crate::topology::Topology;
+
+const DEADLINE: Duration = Duration::from_secs(20);
+const FORWARDING: &str = "/proc/sys/net/ipv4/ip_forward";
+
+/// Lets the machines of a cluster reach what the host reaches. `state` is the cluster's state
+/// directory.
+///
+/// # Errors
+/// When the kernel refuses, naming the command or the file.
+pub fn ensure(topology: &Topology, state: &Path) -> anyhow::Result<()> {
+    let former = fs::read_to_string(FORWARDING)?;
+    if former.trim() != "1" {
+        // The note first: a crash between the two lines must not lose the former value.
+        fs::write(note(state), &former)?;
+        fs::write(FORWARDING, "1")?;
+    }
+    let rules = rules(topology);
+    run(
+        Command::new("nft").args(["-f", "-"]),
+        rules.as_bytes(),
+        DEADLINE,
+    )?;
+    Ok(())
+}
+
+/// Puts the host's forwarding back if [`ensure`] changed it. The rules go with the cluster's table.
+///
+/// # Errors
+/// When the setting cannot be written.
+pub fn restore(state: &Path) -> anyhow::Result<()> {
+    let note = note(state);
+    if note.exists() {
+        fs::write(FORWARDING, fs::read_to_string(&note)?)?;
+        fs::remove_file(note)?;
+    }
+    Ok(())
+}
+
+fn note(state: &Path) -> PathBuf {
+    state.join("former-ip-forward")
+}
+
+/// Pods leave their machine with its address already; the host puts its own in place of that.
+fn rules(topology: &Topology) -> String {
+    let table = table(&topology.cluster);
+    let (lan, nodes) = (topology.lan(), topology.ranges.nodes);
+    format!(
+        "table ip {table}\n\
+         delete table ip {table}\n\
+         table ip {table} {{\n\
+         \tchain leaving {{\n\
+         \t\ttype nat hook postrouting priority srcnat; policy accept;\n\
+         \t\tip saddr {nodes} oifname != \"{lan}\" masquerade\n\
+         \t}}\n\
+         }}\n"
+    )
+}
