@@ -75,7 +75,8 @@ impl Reconciler {
         let result = match settings {
             Ok(settings) => {
                 let result = self.attempt(&settings, asked, started).await;
-                if result.is_err() && self.memory.desired.is_empty() {
+                let idle = matches!(result, Err(_) | Ok(Attempted::Waiting(_)));
+                if idle && self.memory.desired.is_empty() {
                     self.restore_or_log(&settings).await;
                 }
                 result
