@@ -5,8 +5,9 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use kube::ResourceExt;
-use plan::health::Health;
+use plan::health::{Health, aggregate};
 use plan::object::{Desired, ObjectId, Toggle};
 use plan::plan::{Outcome, Plan};
 use tokio::time::Instant;
@@ -107,18 +108,33 @@ impl Reconciler {
             }
         };
         self.clock.poll = Instant::now() + spread(pause);
-        let took = started.elapsed();
-        match result {
+        self.take_note(result, started.elapsed()).await;
+        if self.clock.health.is_none() && aggregate(&self.memory.health) != Health::Current {
+            self.clock.health = Some(Instant::now());
+        }
+    }
+
+    async fn take_note(&mut self, result: Result<Attempted, Failure>, took: Duration) {
+        let name = self.name.to_string();
+        if let Ok(Attempted::Unchanged | Attempted::Applied(_)) = &result {
+            self.shared
+                .metrics
+                .succeeded(&name, Timestamp::now().as_second());
+        }
+        let reason = match result {
             Ok(Attempted::Unchanged | Attempted::Dropped) => return,
             Ok(Attempted::Waiting(message)) => {
                 let reason = Reason::DependencyNotReady;
+                self.memory.rollout = None;
                 self.conclude(Verdict::Progressing { reason, message })
                     .await;
+                reason
             }
             Ok(Attempted::Applied(rollout)) => {
                 self.note(Reason::Succeeded, took);
                 self.memory.rollout = Some(rollout);
                 self.look_at_health(None).await;
+                Reason::Succeeded
             }
             Err(Failure {
                 reason,
@@ -133,20 +149,12 @@ impl Reconciler {
                     retry,
                 })
                 .await;
+                reason
             }
-        }
-        let reason = self
-            .memory
-            .verdict
-            .as_ref()
-            .map_or(Reason::Progressing, |v| v.text().0);
+        };
         self.shared
             .metrics
-            .reconciled(self.name.as_str(), reason.as_str(), took.as_secs_f64());
-        if reason == Reason::Succeeded {
-            let now = jiff::Timestamp::now().as_second();
-            self.shared.metrics.succeeded(self.name.as_str(), now);
-        }
+            .reconciled(&name, reason.as_str(), took.as_secs_f64());
     }
 
     /// Puts an attempt into the history, unless it is the same failure again.
@@ -177,7 +185,7 @@ impl Reconciler {
             reason,
             duration,
         };
-        remember(&mut self.status, &attempt, jiff::Timestamp::now());
+        remember(&mut self.status, &attempt, Timestamp::now());
     }
 
     async fn attempt(
