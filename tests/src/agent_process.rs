@@ -16,7 +16,7 @@ use crate::patience::eventually;
 /// Token of the webhooks.
 pub const HOOK_TOKEN: &str = "hook-t0ken";
 /// Longest wait for anything that the agent does.
-pub const LIMIT: Duration = Duration::from_secs(60);
+pub const LIMIT: Duration = Duration::from_mins(1);
 
 /// One agent and what belongs to it. The process is killed when this is dropped.
 #[derive(Debug)]
@@ -38,10 +38,10 @@ pub struct Agent {
 /// The binary under test: the one that `IMMUOPS_AGENT` names, or that of this build, made by cargo if it
 /// is not current.
 fn binary() -> anyhow::Result<PathBuf> {
+    static BUILT: OnceLock<Result<(), String>> = OnceLock::new();
     if let Some(path) = std::env::var_os("IMMUOPS_AGENT") {
         return Ok(path.into());
     }
-    static BUILT: OnceLock<Result<(), String>> = OnceLock::new();
     BUILT
         .get_or_init(|| {
             let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))

@@ -15,7 +15,7 @@ use tests::control_plane_client::{Client, PatchKind};
 use tests::git_server::{Access, GitServer};
 use tests::patience::eventually;
 
-/// 500 ConfigMaps, 250 Services and 250 Deployments without replicas, as in the design's table.
+/// 500 `ConfigMaps`, 250 `Services` and 250 `Deployments` without replicas, as in the design's table.
 const OBJECTS: usize = 1000;
 /// Requests of the bare client at once.
 const PARALLEL: usize = 32;

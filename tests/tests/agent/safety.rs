@@ -157,11 +157,8 @@ spec:
     let consent = json!({ "pruneConsent": ["PersistentVolumeClaim consent/data"] });
     agent.sync("app", &with(spec(&git, "."), consent))?;
     eventually("the claim to go", LIMIT, || {
-        if alive()? {
-            bail!("it is there")
-        } else {
-            Ok(())
-        }
+        ensure!(!alive()?, "it is there");
+        Ok(())
     })
 }
 
