@@ -112,6 +112,9 @@ impl Agent {
             .0;
         let child = Command::new(binary()?)
             .env_clear()
+            // As in the manifest of the Deployment.
+            .env("MALLOC_ARENA_MAX", "2")
+            .env("MALLOC_TRIM_THRESHOLD_", "131072")
             .arg("run")
             .arg(format!("--listen=127.0.0.1:{}", self.port))
             .arg(format!("--namespace={}", self.namespace))

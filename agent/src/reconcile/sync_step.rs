@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
-use plan::health::{Health, aggregate};
+use plan::health::Health;
 use plan::object::{Desired, ObjectId, Toggle};
 use plan::plan::{Outcome, Plan};
 use tokio::time::Instant;
@@ -109,8 +109,8 @@ impl Reconciler {
         };
         self.clock.poll = Instant::now() + spread(pause);
         self.take_note(result, started.elapsed()).await;
-        if self.clock.health.is_none() && aggregate(&self.memory.health) != Health::Current {
-            self.clock.health = Some(Instant::now());
+        if self.clock.health.is_none() {
+            self.plan_next_look();
         }
     }
 
@@ -133,7 +133,6 @@ impl Reconciler {
             Ok(Attempted::Applied(rollout)) => {
                 self.note(Reason::Succeeded, took);
                 self.memory.rollout = Some(rollout);
-                self.look_at_health(None).await;
                 Reason::Succeeded
             }
             Err(Failure {
@@ -324,6 +323,7 @@ impl Reconciler {
             if let Outcome::Applied(applied) = outcome {
                 self.memory.applied.insert(id.clone(), applied.clone());
                 if varies(id) {
+                    self.memory.fresh.insert(id.clone());
                     let reason = "it was just applied".to_owned();
                     self.memory
                         .health
@@ -335,12 +335,13 @@ impl Reconciler {
             }
         }
         for id in wanted.into_iter().filter(|id| varies(id)) {
-            self.memory
-                .health
-                .entry(id.clone())
-                .or_insert_with(|| Health::InProgress {
-                    reason: "it was not looked at yet".to_owned(),
-                });
+            if !self.memory.health.contains_key(id) {
+                let reason = "it was not looked at yet".to_owned();
+                self.memory
+                    .health
+                    .insert(id.clone(), Health::InProgress { reason });
+                self.memory.fresh.insert(id.clone());
+            }
         }
         // What is gone or released leaves the inventory only after pruning; uids are kept now, so that
         // a crash before that forgets nothing.
