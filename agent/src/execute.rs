@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::{Cluster, Deletion, Mode};
-use crate::health::{self, Subject};
+use crate::health::{self, Depth, Subject};
 use crate::mailbox::Mailbox;
 use crate::metrics::{self, Metrics, Verb};
 use crate::preflight::{self, PARALLEL, Rejection};
@@ -185,7 +185,7 @@ impl Walk<'_> {
     /// Waits until all objects are healthy.
     async fn healthy(&self, mut waiting: Vec<Subject>, deadline: Instant) -> Result<(), Halt> {
         while !waiting.is_empty() {
-            let seen = health::look(self.cluster, waiting.clone()).await;
+            let seen = health::look(self.cluster, waiting.clone(), Depth::Pods).await;
             if let Health::Failed { reason } = aggregate(&seen) {
                 return Err(Halt::Unhealthy(reason));
             }

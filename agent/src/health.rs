@@ -4,7 +4,6 @@
 //! healthy yet: what keeps a workload back may show on its pods only.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
@@ -19,8 +18,6 @@ use crate::cluster::{Cluster, read};
 use crate::preflight::PARALLEL;
 use crate::problem::{Problem, Secrecy};
 
-/// How often an object that is not healthy is looked at, apart from its watch.
-pub(crate) const LOOK_AGAIN: Duration = Duration::from_secs(3);
 /// Pods of one workload that are looked at; enough to name what is wrong.
 const PODS: u32 = 50;
 
@@ -64,11 +61,24 @@ pub(crate) fn varies(id: &ObjectId) -> bool {
     !STILL.iter().any(|(group, kind)| id.is(group, kind))
 }
 
+/// How far to look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Depth {
+    /// At the object itself.
+    Object,
+    /// At its pods as well, if it is not healthy.
+    Pods,
+}
+
 /// Looks at objects, several at a time.
-pub(crate) async fn look(cluster: &Cluster, subjects: Vec<Subject>) -> BTreeMap<ObjectId, Health> {
+pub(crate) async fn look(
+    cluster: &Cluster,
+    subjects: Vec<Subject>,
+    depth: Depth,
+) -> BTreeMap<ObjectId, Health> {
     stream::iter(subjects)
         .map(|subject| async move {
-            let health = match one(cluster, &subject).await {
+            let health = match one(cluster, &subject, depth).await {
                 Ok(health) => health,
                 Err(problem) => Health::Unknown {
                     reason: problem.to_string(),
@@ -81,7 +91,7 @@ pub(crate) async fn look(cluster: &Cluster, subjects: Vec<Subject>) -> BTreeMap<
         .await
 }
 
-async fn one(cluster: &Cluster, subject: &Subject) -> Result<Health, Problem> {
+async fn one(cluster: &Cluster, subject: &Subject, depth: Depth) -> Result<Health, Problem> {
     let Subject {
         id,
         version,
@@ -109,6 +119,9 @@ async fn one(cluster: &Cluster, subject: &Subject) -> Result<Health, Problem> {
     if id.is("", "PersistentVolumeClaim") {
         context.binding_mode = binding_mode(cluster, &object).await?;
         return Ok(assess(&object, &context));
+    }
+    if depth == Depth::Object {
+        return Ok(health);
     }
     let Some(pods) = pods(cluster, id, &object).await? else {
         return Ok(health);

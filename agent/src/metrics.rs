@@ -1,8 +1,6 @@
 //! Counters and gauges of the agent. Labels come from closed sets; a Sync's name is one of them, as
 //! the number of Syncs is small and chosen by the operator. Nothing else is ever a label.
 
-use std::fmt::Write as _;
-
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, text::encode};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -244,7 +242,6 @@ impl Metrics {
         self.watches.set(i64::try_from(watches).unwrap_or(i64::MAX));
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
-        text.write_str("")?;
         Ok(text)
     }
 }

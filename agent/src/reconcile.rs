@@ -2,6 +2,7 @@
 //! report. Nothing here holds up another Sync, and waiting for health costs nothing.
 
 mod drift_step;
+mod health_step;
 mod plan_step;
 mod report_step;
 mod settle_step;
@@ -29,7 +30,6 @@ use crate::events::Tone;
 use crate::execute::Walk;
 use crate::git::fetcher::Fetched;
 use crate::git::revision::CommitId;
-use crate::health::LOOK_AGAIN;
 use crate::inventory_store::{Store, Stored};
 use crate::mailbox::{Mailbox, News};
 use crate::render::Rendered;
@@ -38,6 +38,8 @@ use crate::shared::Shared;
 
 /// At most one status write and one Event about drift in this time.
 const DRIFT_REPORTS: Duration = Duration::from_secs(1);
+/// A deletion that is not complete is tried again after this long.
+const FINALIZE_AGAIN: Duration = Duration::from_secs(3);
 /// A correction that failed is tried again after this long.
 const CORRECT_AGAIN: Duration = Duration::from_secs(2);
 
@@ -75,6 +77,10 @@ struct Memory {
     rollout: Option<Rollout>,
     /// How the last attempt ended.
     verdict: Option<Verdict>,
+    /// Objects that were applied and not looked at since.
+    fresh: BTreeSet<ObjectId>,
+    /// Pause before the next look at what is not healthy.
+    pause: Duration,
     /// Corrections that go back and forth.
     fights: Option<Fights>,
     /// Objects that wait for their next correction.
@@ -212,8 +218,14 @@ impl Reconciler {
         if asked.is_some() || self.clock.poll <= now {
             self.synchronize(asked).await;
         }
+        if !self.sync.spec.wait {
+            // Health is news then, and decides nothing.
+            self.settle().await;
+            self.report().await;
+        }
+        self.look_at_fresh().await;
         if self.clock.health.is_some_and(|at| at <= Instant::now()) {
-            self.look_at_health(None).await;
+            self.look_at_unhealthy().await;
         }
         self.settle().await;
         self.report().await;
@@ -263,7 +275,7 @@ impl Reconciler {
                     .send(&self.sync, Tone::Warning, "DeletionFailed", &error)
                     .await;
                 self.clock = Clock {
-                    poll: Instant::now() + LOOK_AGAIN,
+                    poll: Instant::now() + FINALIZE_AGAIN,
                     health: None,
                     correct: None,
                     report: None,

@@ -1,5 +1,7 @@
 //! From a commit and a path to the objects that git wants, checked and small.
 
+mod disclosure;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -68,7 +70,7 @@ pub(crate) enum RenderError {
     Empty { path: String },
     /// The files are wrong.
     #[error("{0}")]
-    Build(kustomize::RenderError),
+    Build(String),
     /// Objects are wrong.
     #[error("{}", list(.0))]
     Invalid(Vec<InvalidAt>),
@@ -232,7 +234,8 @@ pub(crate) fn build(
             kustomization(&base, namespace),
         );
     }
-    kustomize::render(&files, folder, options).map_err(RenderError::Build)
+    kustomize::render(&files, folder, options)
+        .map_err(|error| RenderError::Build(disclosure::shown(&error, &files)))
 }
 
 /// A kustomization file; JSON is YAML, and needs no quoting of our own.

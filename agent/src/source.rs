@@ -12,7 +12,7 @@ use crate::board::SyncName;
 use crate::cluster::{Cluster, read};
 use crate::git::access::{Access, AccessError, SecretData};
 use crate::git::fetcher::{Fetched, Fetcher, Job, SourceKey};
-use crate::git::mirror::{FetchError, Rewind, Wanted};
+use crate::git::mirror::{FetchError, Rewind};
 use crate::git::revision::CommitId;
 use crate::problem::{Problem, Secrecy};
 use crate::settings::Origin;
@@ -113,7 +113,9 @@ pub(crate) async fn fetch(
         }
         None => Access::new(&source.url, None, request.timeout)?,
     };
-    let wanted = Wanted {
+    let job = Job {
+        key: key(namespace, source),
+        access: Arc::new(access),
         reference: source.reference.clone().unwrap_or_default(),
         applied: request.applied,
         rewind: if source.allow_rewind {
@@ -121,11 +123,6 @@ pub(crate) async fn fetch(
         } else {
             Rewind::Refused
         },
-    };
-    let job = Job {
-        key: key(namespace, source),
-        access: Arc::new(access),
-        wanted,
         not_before: request.not_before,
     };
     Ok(fetcher.fetch(job).await?)

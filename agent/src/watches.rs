@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 use crate::cluster::Cluster;
 use crate::kinds::Kind;
 use crate::mailbox::Mailbox;
-use crate::problem::Problem;
+use crate::problem::{Problem, Secrecy};
 
 /// Longest wait for the first list of a kind.
 const FIRST_LIST: Duration = Duration::from_secs(30);
@@ -254,7 +254,7 @@ impl Watches {
                     }
                 }
                 Err(error) => {
-                    let reason = crate::problem::chain(&error);
+                    let reason = reason(error);
                     tracing::debug!(kind = %key.1, %reason, "watch interrupted");
                     report.send_if_modified(|progress| {
                         let first = *progress == Progress::Listing;
@@ -316,6 +316,21 @@ impl Watches {
         for id in gone {
             self.change(&id, None);
         }
+    }
+}
+
+/// Why a watch was interrupted.
+fn reason(error: watcher::Error) -> String {
+    match error {
+        watcher::Error::InitialListFailed(error)
+        | watcher::Error::WatchStartFailed(error)
+        | watcher::Error::WatchFailed(error) => {
+            Problem::from_kube(error, Secrecy::Open).to_string()
+        }
+        watcher::Error::WatchError(status) => {
+            Problem::from_kube(kube::Error::Api(status), Secrecy::Open).to_string()
+        }
+        watcher::Error::NoResourceVersion => error.to_string(),
     }
 }
 

@@ -16,7 +16,7 @@ use crate::patience::eventually;
 /// Token of the webhooks.
 pub const HOOK_TOKEN: &str = "hook-t0ken";
 /// Longest wait for anything that the agent does.
-pub const LIMIT: Duration = Duration::from_secs(60);
+pub const LIMIT: Duration = Duration::from_mins(1);
 
 /// One agent and what belongs to it. The process is killed when this is dropped.
 #[derive(Debug)]
@@ -27,15 +27,21 @@ pub struct Agent {
     pub client: Client,
     /// Namespace of the Syncs.
     pub namespace: String,
+    /// Name under which the process holds the lease.
+    pub identity: String,
     /// Directory for the test's files.
     pub directory: PathBuf,
     port: u16,
     child: Option<Child>,
 }
 
-/// The binary under test, built by cargo if it is not current.
+/// The binary under test: the one that `IMMUOPS_AGENT` names, or that of this build, made by cargo if it
+/// is not current.
 fn binary() -> anyhow::Result<PathBuf> {
     static BUILT: OnceLock<Result<(), String>> = OnceLock::new();
+    if let Some(path) = std::env::var_os("IMMUOPS_AGENT") {
+        return Ok(path.into());
+    }
     BUILT
         .get_or_init(|| {
             let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
@@ -85,6 +91,7 @@ impl Agent {
         Ok(Self {
             plane,
             client,
+            identity: namespace.clone(),
             namespace,
             directory,
             port: free_port()?,
@@ -105,10 +112,13 @@ impl Agent {
             .0;
         let child = Command::new(binary()?)
             .env_clear()
+            // As in the manifest of the Deployment.
+            .env("MALLOC_ARENA_MAX", "2")
+            .env("MALLOC_TRIM_THRESHOLD_", "131072")
             .arg("run")
             .arg(format!("--listen=127.0.0.1:{}", self.port))
             .arg(format!("--namespace={}", self.namespace))
-            .arg(format!("--identity={}", self.namespace))
+            .arg(format!("--identity={}", self.identity))
             .arg("--mirrors")
             .arg(self.directory.join("mirrors"))
             .arg("--webhook-token-file")
@@ -167,6 +177,24 @@ impl Agent {
             field("VmRSS").context("no VmRSS")?,
             field("VmHWM").context("no VmHWM")?,
         ))
+    }
+
+    /// CPU time that the process has used, in clock ticks (hundredths of a second).
+    ///
+    /// # Errors
+    /// If there is no process.
+    pub fn cpu_ticks(&self) -> anyhow::Result<u64> {
+        let pid = self.child.as_ref().context("the agent does not run")?.id();
+        let stat = fs_err::read_to_string(format!("/proc/{pid}/stat"))?;
+        let (_, fields) = stat.rsplit_once(')').context("no fields")?;
+        let number = |index: usize| -> anyhow::Result<u64> {
+            Ok(fields
+                .split_whitespace()
+                .nth(index)
+                .context("a field is missing")?
+                .parse()?)
+        };
+        Ok(number(11)? + number(12)?)
     }
 
     /// Where the agent logs to.

@@ -16,7 +16,7 @@ use crate::control_plane_client::Client;
 use crate::patience::eventually;
 
 /// Longest wait until the API server is ready; it takes about 5 s on two idle cores.
-const READY: Duration = Duration::from_secs(120);
+const READY: Duration = Duration::from_mins(2);
 /// Token of the tests themselves.
 const ADMIN_TOKEN: &str = "admin-token";
 /// Token of the agent, which has the rights that its manifests give it.

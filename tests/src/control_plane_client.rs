@@ -86,7 +86,7 @@ impl Client {
         kind: PatchKind,
         path: &str,
         manager: &str,
-        patch: &Value,
+        change: &Value,
     ) -> anyhow::Result<Value> {
         let (content, force) = match kind {
             PatchKind::Merge => ("application/merge-patch+json", ""),
@@ -100,7 +100,7 @@ impl Client {
             ))
             .header("Authorization", &self.authorization)
             .header("Content-Type", content);
-        let text = finish(path, call.send(patch.to_string())?)?;
+        let text = finish(path, call.send(change.to_string())?)?;
         Ok(serde_json::from_str(&text)?)
     }
 

@@ -239,11 +239,11 @@ fn answer(mut stream: &TcpStream, output: &[u8]) -> anyhow::Result<()> {
         text.push_str(line);
         text.push_str("\r\n");
     }
-    text.push_str(&format!(
-        "Content-Length: {}\r\nConnection: close\r\n\r\n",
-        body.len()
-    ));
-    stream.write_all(text.as_bytes())?;
+    let length = body.len();
+    write!(
+        stream,
+        "{text}Content-Length: {length}\r\nConnection: close\r\n\r\n"
+    )?;
     stream.write_all(body)?;
     Ok(())
 }

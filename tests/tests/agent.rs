@@ -11,6 +11,7 @@ mod agent {
     mod drift;
     mod failures;
     mod lifecycle;
+    mod safety;
     mod webhook;
 }
 

@@ -12,8 +12,9 @@ use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, oneshot};
 
 use super::access::Access;
-use super::mirror::{FetchError, Mirror, Wanted};
-use super::revision::Revision;
+use super::mirror::{FetchError, Mirror, Rewind};
+use super::revision::{CommitId, Revision};
+use crate::api::sync::GitReference;
 
 /// Jobs that may wait; more Syncs than that wait in line for a place.
 const QUEUE: usize = 64;
@@ -47,8 +48,12 @@ pub(crate) struct Job {
     pub(crate) key: SourceKey,
     /// How to reach the server.
     pub(crate) access: Arc<Access>,
-    /// What to fetch.
-    pub(crate) wanted: Wanted,
+    /// Branch, tag, range, name or commit; the server's default branch if empty.
+    pub(crate) reference: GitReference,
+    /// The commit that is applied now.
+    pub(crate) applied: Option<CommitId>,
+    /// Whether the new commit must descend from it.
+    pub(crate) rewind: Rewind,
     /// An answer that was asked for after this moment will do.
     pub(crate) not_before: Instant,
 }
@@ -115,27 +120,35 @@ impl Fetcher {
 
 fn serve(root: &std::path::Path, mut inbox: mpsc::Receiver<Order>) {
     git2::opts::enable_caching(false);
-    let mut answers: BTreeMap<(SourceKey, String), (Instant, Fetched)> = BTreeMap::new();
+    let mut answers = Answers::new();
     while let Some(Order { job, reply }) = inbox.blocking_recv() {
-        let question = (job.key.clone(), format!("{:?}", job.wanted));
-        if let Some((asked, fetched)) = answers.get(&question)
-            && *asked >= job.not_before
-        {
-            drop(reply.send(Ok(fetched.clone())));
-            continue;
-        }
-        let asked = Instant::now();
         let mirror = Mirror::new(root, &job.key.directory());
-        let result = mirror
-            .fetch(&job.access, &job.wanted)
-            .map(|revision| Fetched { revision, mirror });
-        if answers.len() >= REMEMBERED {
-            answers.clear();
-        }
-        match &result {
-            Ok(fetched) => drop(answers.insert(question, (asked, fetched.clone()))),
-            Err(_) => drop(answers.remove(&question)),
-        }
+        let result = answer(&mut answers, &job, &mirror).and_then(|revision| {
+            mirror.accept(&revision, job.applied, job.rewind)?;
+            Ok(Fetched { revision, mirror })
+        });
+        // A Sync that has gone meanwhile does not need the answer.
         drop(reply.send(result));
     }
+}
+
+/// When a question was asked last, and the answer.
+type Answers = BTreeMap<(SourceKey, String), (Instant, Revision)>;
+
+/// What the reference stands for: from the server, or from a moment ago.
+fn answer(answers: &mut Answers, job: &Job, mirror: &Mirror) -> Result<Revision, FetchError> {
+    let question = (job.key.clone(), format!("{:?}", job.reference));
+    if let Some((asked, revision)) = answers.get(&question)
+        && *asked >= job.not_before
+    {
+        return Ok(revision.clone());
+    }
+    let asked = Instant::now();
+    answers.remove(&question);
+    let revision = mirror.fetch(&job.access, &job.reference)?;
+    if answers.len() >= REMEMBERED {
+        answers.clear();
+    }
+    answers.insert(question, (asked, revision.clone()));
+    Ok(revision)
 }

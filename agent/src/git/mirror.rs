@@ -114,17 +114,6 @@ const fn credentials_hint(sent: bool) -> &'static str {
     }
 }
 
-/// What to fetch and under which conditions to accept it.
-#[derive(Clone, Debug)]
-pub(crate) struct Wanted {
-    /// Branch, tag, range, name or commit; the server's default branch if empty.
-    pub(crate) reference: GitReference,
-    /// The commit that is applied now.
-    pub(crate) applied: Option<CommitId>,
-    /// Whether the new commit must descend from the applied one.
-    pub(crate) rewind: Rewind,
-}
-
 /// What to do with a commit that does not continue the applied one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rewind {
@@ -157,20 +146,53 @@ impl Mirror {
     pub(crate) fn fetch(
         &self,
         access: &Arc<Access>,
-        wanted: &Wanted,
+        reference: &GitReference,
     ) -> Result<Revision, FetchError> {
         let repository = self.open_or_create()?;
         let deadline = Instant::now() + access.timeout();
         let (result, refusal) = transport::with_access(Arc::clone(access), || {
-            download(&repository, access, wanted, deadline)
+            download(&repository, access, reference, deadline)
         });
         match (result, refusal) {
-            (Ok(revision), _) => {
-                check_descent(&repository, access, &revision, wanted)?;
-                Ok(revision)
-            }
+            (Ok(revision), _) => Ok(revision),
             (Err(FetchError::Git { .. }), Some(refusal)) => Err(refused(access, refusal, deadline)),
             (Err(error), _) => Err(error),
+        }
+    }
+
+    /// Refuses a revision that does not continue the applied commit: a rewound branch brings back
+    /// old mistakes.
+    pub(crate) fn accept(
+        &self,
+        revision: &Revision,
+        applied: Option<CommitId>,
+        rewind: Rewind,
+    ) -> Result<(), FetchError> {
+        let Some(applied) = applied else {
+            return Ok(());
+        };
+        if rewind == Rewind::Allowed || applied == revision.commit {
+            return Ok(());
+        }
+        let descends = self
+            .repository()
+            .and_then(|mirror| mirror.graph_descendant_of(revision.commit.oid(), applied.oid()));
+        match descends {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(FetchError::Rewound {
+                new: revision.clone(),
+                applied,
+            }),
+            // The applied commit is not in the history of the branch, or not on the server.
+            Err(error) if error.code() == ErrorCode::NotFound => Err(FetchError::Rewound {
+                new: revision.clone(),
+                applied,
+            }),
+            Err(source) => Err(FetchError::Git {
+                doing: "compare commits of",
+                url: self.path.display().to_string(),
+                source,
+            }),
         }
     }
 
@@ -218,7 +240,7 @@ fn refused(access: &Access, refusal: Refusal, deadline: Instant) -> FetchError {
 fn download(
     repository: &Repository,
     access: &Access,
-    wanted: &Wanted,
+    reference: &GitReference,
     deadline: Instant,
 ) -> Result<Revision, FetchError> {
     let url = access.url();
@@ -247,7 +269,7 @@ fn download(
         .default_branch()
         .ok()
         .and_then(|name| name.as_str().ok().map(str::to_owned));
-    let choice = choose(url, &heads, default.as_deref(), &wanted.reference)?;
+    let choice = choose(url, &heads, default.as_deref(), reference)?;
 
     let kept = format!("refs/immuops/{}", choice.name.trim_start_matches("refs/"));
     if repository.find_object(choice.oid, None).is_err() {
@@ -324,35 +346,4 @@ fn pin(repository: &Repository, url: &str, choice: Choice) -> Result<Revision, F
         reference: choice.label,
         commit,
     })
-}
-
-/// Refuses what does not continue the applied commit: a rewound branch brings back old mistakes.
-fn check_descent(
-    repository: &Repository,
-    access: &Access,
-    revision: &Revision,
-    wanted: &Wanted,
-) -> Result<(), FetchError> {
-    let Some(applied) = wanted.applied else {
-        return Ok(());
-    };
-    if wanted.rewind == Rewind::Allowed || applied == revision.commit {
-        return Ok(());
-    }
-    match repository.graph_descendant_of(revision.commit.oid(), applied.oid()) {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(FetchError::Rewound {
-            new: revision.clone(),
-            applied,
-        }),
-        Err(error) if error.code() == ErrorCode::NotFound => Err(FetchError::Rewound {
-            new: revision.clone(),
-            applied,
-        }),
-        Err(source) => Err(FetchError::Git {
-            doing: "compare commits of",
-            url: access.url().to_owned(),
-            source,
-        }),
-    }
 }

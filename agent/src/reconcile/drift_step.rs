@@ -64,7 +64,7 @@ impl Reconciler {
         }
         let varying: BTreeSet<ObjectId> = touched.into_iter().filter(varies).collect();
         if !varying.is_empty() {
-            self.look_at_health(Some(&varying)).await;
+            self.look_at_touched(&varying).await;
         }
     }
 

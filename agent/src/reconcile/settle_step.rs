@@ -1,53 +1,13 @@
-//! After the apply: health, then pruning, then the final inventory.
-
-use std::collections::BTreeSet;
+//! After the apply: pruning, once the objects are healthy if that is asked for, and the final inventory.
 
 use plan::health::{Health, aggregate};
-use plan::object::ObjectId;
 use tokio::time::Instant;
 
 use super::{CORRECT_AGAIN, Reconciler, sync_step};
-use crate::health::{LOOK_AGAIN, Subject, look, varies};
 use crate::problem::Problem;
 use crate::report::{Reason, Retry, Verdict};
 
 impl Reconciler {
-    /// Looks at the health of some objects, or of all that are not healthy.
-    pub(super) async fn look_at_health(&mut self, only: Option<&BTreeSet<ObjectId>>) {
-        let subjects: Vec<Subject> = self
-            .memory
-            .desired
-            .iter()
-            .filter(|object| varies(object.id()))
-            .filter(|object| match only {
-                Some(only) => only.contains(object.id()),
-                None => self.memory.health.get(object.id()) != Some(&Health::Current),
-            })
-            .map(|object| Subject {
-                id: object.id().clone(),
-                version: object.version().to_owned(),
-                generation: self
-                    .memory
-                    .applied
-                    .get(object.id())
-                    .and_then(|done| done.generation),
-            })
-            .collect();
-        let before = aggregate(&self.memory.health);
-        self.memory
-            .health
-            .extend(look(&self.shared.cluster, subjects).await);
-        if aggregate(&self.memory.health) != before {
-            self.clock.report = Some(Instant::now());
-        }
-        let bad = self
-            .memory
-            .health
-            .values()
-            .any(|health| *health != Health::Current);
-        self.clock.health = bad.then(|| Instant::now() + LOOK_AGAIN);
-    }
-
     /// Brings an applied plan to its end: waits for health if asked to, then prunes. Afterwards keeps
     /// the verdict true to the health of the objects.
     pub(super) async fn settle(&mut self) {

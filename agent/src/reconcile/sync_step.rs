@@ -5,6 +5,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use kube::ResourceExt;
 use plan::health::Health;
 use plan::object::{Desired, ObjectId, Toggle};
@@ -75,7 +76,8 @@ impl Reconciler {
         let result = match settings {
             Ok(settings) => {
                 let result = self.attempt(&settings, asked, started).await;
-                if result.is_err() && self.memory.desired.is_empty() {
+                let idle = matches!(result, Err(_) | Ok(Attempted::Waiting(_)));
+                if idle && self.memory.desired.is_empty() {
                     self.restore_or_log(&settings).await;
                 }
                 result
@@ -106,18 +108,32 @@ impl Reconciler {
             }
         };
         self.clock.poll = Instant::now() + spread(pause);
-        let took = started.elapsed();
-        match result {
+        self.take_note(result, started.elapsed()).await;
+        if self.clock.health.is_none() {
+            self.plan_next_look();
+        }
+    }
+
+    async fn take_note(&mut self, result: Result<Attempted, Failure>, took: Duration) {
+        let name = self.name.to_string();
+        if let Ok(Attempted::Unchanged | Attempted::Applied(_)) = &result {
+            self.shared
+                .metrics
+                .succeeded(&name, Timestamp::now().as_second());
+        }
+        let reason = match result {
             Ok(Attempted::Unchanged | Attempted::Dropped) => return,
             Ok(Attempted::Waiting(message)) => {
                 let reason = Reason::DependencyNotReady;
+                self.memory.rollout = None;
                 self.conclude(Verdict::Progressing { reason, message })
                     .await;
+                reason
             }
             Ok(Attempted::Applied(rollout)) => {
                 self.note(Reason::Succeeded, took);
                 self.memory.rollout = Some(rollout);
-                self.look_at_health(None).await;
+                Reason::Succeeded
             }
             Err(Failure {
                 reason,
@@ -132,20 +148,12 @@ impl Reconciler {
                     retry,
                 })
                 .await;
+                reason
             }
-        }
-        let reason = self
-            .memory
-            .verdict
-            .as_ref()
-            .map_or(Reason::Progressing, |v| v.text().0);
+        };
         self.shared
             .metrics
-            .reconciled(self.name.as_str(), reason.as_str(), took.as_secs_f64());
-        if reason == Reason::Succeeded {
-            let now = jiff::Timestamp::now().as_second();
-            self.shared.metrics.succeeded(self.name.as_str(), now);
-        }
+            .reconciled(&name, reason.as_str(), took.as_secs_f64());
     }
 
     /// Puts an attempt into the history, unless it is the same failure again.
@@ -176,7 +184,7 @@ impl Reconciler {
             reason,
             duration,
         };
-        remember(&mut self.status, &attempt, jiff::Timestamp::now());
+        remember(&mut self.status, &attempt, Timestamp::now());
     }
 
     async fn attempt(
@@ -315,6 +323,7 @@ impl Reconciler {
             if let Outcome::Applied(applied) = outcome {
                 self.memory.applied.insert(id.clone(), applied.clone());
                 if varies(id) {
+                    self.memory.fresh.insert(id.clone());
                     let reason = "it was just applied".to_owned();
                     self.memory
                         .health
@@ -326,12 +335,13 @@ impl Reconciler {
             }
         }
         for id in wanted.into_iter().filter(|id| varies(id)) {
-            self.memory
-                .health
-                .entry(id.clone())
-                .or_insert_with(|| Health::InProgress {
-                    reason: "it was not looked at yet".to_owned(),
-                });
+            if !self.memory.health.contains_key(id) {
+                let reason = "it was not looked at yet".to_owned();
+                self.memory
+                    .health
+                    .insert(id.clone(), Health::InProgress { reason });
+                self.memory.fresh.insert(id.clone());
+            }
         }
         // What is gone or released leaves the inventory only after pruning; uids are kept now, so that
         // a crash before that forgets nothing.

@@ -56,9 +56,9 @@ fn a_kill_at_any_moment_leaks_nothing() -> anyhow::Result<()> {
         std::thread::park_timeout(std::time::Duration::from_millis(delay));
         agent.kill()?;
     }
-    let last = git.git(&["rev-parse", "HEAD"])?;
+    let tip = git.git(&["rev-parse", "HEAD"])?;
     agent.run()?;
-    agent.ready("app", &last)?;
+    agent.ready("app", &tip)?;
     let list = agent.client.get("/api/v1/namespaces/crash/configmaps")?;
     let names: Vec<&str> = list
         .pointer("/items")

@@ -8,7 +8,7 @@ pub(crate) fn namespace(name: &str) -> String {
     format!("apiVersion: v1\nkind: Namespace\nmetadata:\n  name: {name}\n")
 }
 
-/// A ConfigMap with one key.
+/// A `ConfigMap` with one key.
 pub(crate) fn config_map(name: &str, namespace: &str, value: &str) -> String {
     format!(
         "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\n  namespace: {namespace}\ndata:\n  key: {value}\n"

@@ -12,11 +12,10 @@ use super::fixtures::{config_map, spec, with};
 
 fn sign(body: &str) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA256, HOOK_TOKEN.as_bytes());
-    hmac::sign(&key, body.as_bytes())
-        .as_ref()
+    let tag = hmac::sign(&key, body.as_bytes());
+    tag.as_ref()
         .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+        .fold(String::new(), |digits, byte| format!("{digits}{byte:02x}"))
 }
 
 #[test]
