@@ -147,7 +147,7 @@ mod tests {
 
     use super::*;
 
-    fn desired(annotations: serde_json::Value) -> Desired {
+    fn desired(annotations: &serde_json::Value) -> Desired {
         let owner = Owner::new("ns", "app").unwrap();
         let object = json!({
             "apiVersion": "v1", "kind": "ConfigMap",
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn acts_on_what_is_newer_and_ours_to_change() {
-        let object = desired(json!({}));
+        let object = desired(&json!({}));
         let applied = Applied::new(&object, &live(&object, "u", "10"));
         let judge = |meta: LiveMeta| judge(&object, &applied, &Live::Present(meta));
         assert_eq!(judge(live(&object, "u", "10")), Drift::None);
@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn what_is_created_once_comes_back_but_is_not_corrected() {
-        let object = desired(json!({ "immuops.dev/ssa": "IfNotPresent" }));
+        let object = desired(&json!({ "immuops.dev/ssa": "IfNotPresent" }));
         let applied = Applied::new(&object, &live(&object, "u", "10"));
         let changed = Live::Present(live(&object, "u", "11"));
         assert_eq!(judge(&object, &applied, &changed), Drift::None);
