@@ -136,3 +136,70 @@ fn author(drift: &Drift, live: &Live) -> String {
         (None, Drift::None | Drift::Recreated | Drift::Edited { .. }) => "somebody".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use plan::live::LiveMeta;
+    use plan::object::Owner;
+    use serde_json::json;
+
+    use super::*;
+
+    fn desired(annotations: &serde_json::Value) -> Desired {
+        let owner = Owner::new("ns", "app").unwrap();
+        let object = json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": { "name": "a", "namespace": "b", "annotations": annotations },
+        });
+        Desired::new(object, &owner).unwrap()
+    }
+
+    fn live(object: &Desired, uid: &str, version: &str) -> LiveMeta {
+        LiveMeta {
+            uid: uid.into(),
+            resource_version: version.to_owned(),
+            generation: None,
+            labels: object.declared().labels.clone(),
+            annotations: object.declared().annotations.clone(),
+            deletion_timestamp: None,
+            managers: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn acts_on_what_is_newer_and_ours_to_change() {
+        let object = desired(&json!({}));
+        let applied = Applied::new(&object, &live(&object, "u", "10"));
+        let judge = |meta: LiveMeta| judge(&object, &applied, &Live::Present(meta));
+        assert_eq!(judge(live(&object, "u", "10")), Drift::None);
+        assert_eq!(
+            judge(live(&object, "u", "9")),
+            Drift::None,
+            "seen before our apply"
+        );
+        assert_ne!(judge(live(&object, "u", "11")), Drift::None);
+        assert_eq!(judge(live(&object, "v", "9")), Drift::Recreated);
+        let mut paused = live(&object, "u", "11");
+        paused.annotations =
+            BTreeMap::from([("immuops.dev/reconcile".to_owned(), "disabled".to_owned())]);
+        assert_eq!(judge(paused), Drift::None);
+        let mut going = live(&object, "u", "11");
+        going.deletion_timestamp = Some(jiff::Timestamp::UNIX_EPOCH);
+        assert_eq!(judge(going), Drift::None);
+        assert_eq!(
+            super::judge(&object, &applied, &Live::Absent),
+            Drift::Deleted
+        );
+    }
+
+    #[test]
+    fn what_is_created_once_comes_back_but_is_not_corrected() {
+        let object = desired(&json!({ "immuops.dev/ssa": "IfNotPresent" }));
+        let applied = Applied::new(&object, &live(&object, "u", "10"));
+        let changed = Live::Present(live(&object, "u", "11"));
+        assert_eq!(judge(&object, &applied, &changed), Drift::None);
+        assert_eq!(judge(&object, &applied, &Live::Absent), Drift::Deleted);
+    }
+}

@@ -16,7 +16,7 @@ use crate::problem::{Problem, Secrecy};
 pub(crate) struct Stored {
     /// What it lists.
     pub(crate) contents: Contents,
-    /// The object in the cluster; none before the first write.
+    /// The object in the cluster, without its spec; none before the first write.
     object: Option<Inventory>,
 }
 
@@ -45,6 +45,7 @@ impl Store {
             return Ok(Stored::default());
         };
         let contents = contents(&object.spec)?;
+        let object = bare(object);
         Ok(Stored {
             contents,
             object: Some(object),
@@ -76,6 +77,7 @@ impl Store {
             let call = self.api.create(&params, &object);
             self.cluster.write(Secrecy::Open, call).await?
         };
+        let object = bare(object);
         *stored = Stored {
             contents,
             object: Some(object),
@@ -95,6 +97,14 @@ impl Store {
             Err(problem) if problem.is_not_found() => Ok(()),
             Err(problem) => Err(problem),
         }
+    }
+}
+
+/// Drops the spec, which is kept in its other form.
+fn bare(object: Inventory) -> Inventory {
+    Inventory {
+        spec: InventorySpec::default(),
+        ..object
     }
 }
 

@@ -1,7 +1,7 @@
 //! The right to write: one Lease in the cluster, held by one agent at a time.
 //!
 //! The holder renews it and writes only while its own clock says that nobody else can have taken it
-//! over. An agent that cannot renew in time ends; another one then takes its place.
+//! over. An agent that has lost it to another one ends.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -31,9 +31,6 @@ pub(crate) enum LeaseError {
     /// Another agent holds it.
     #[error("the lease {NAME} was taken over by {holder}")]
     Lost { holder: String },
-    /// It could not be renewed in time.
-    #[error("the lease {NAME} could not be renewed for {} s", TRUST.as_secs())]
-    Expired { source: Problem },
     /// The API server does not let us use it.
     #[error("cannot use the lease {NAME}")]
     Refused { source: Problem },
@@ -68,6 +65,13 @@ pub(crate) struct Contender {
     authority: Authority,
 }
 
+/// Whether the lease is ours already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Claiming {
+    Anew,
+    Renewal,
+}
+
 /// What a look at the lease showed.
 enum Claim {
     Held,
@@ -94,7 +98,7 @@ impl Contender {
         let mut seen = None;
         let mut told = String::new();
         loop {
-            let source = match self.claim(&mut seen).await {
+            let source = match self.claim(&mut seen, Claiming::Anew).await {
                 Ok(Claim::Held) => return Ok(()),
                 Ok(Claim::HeldBy(holder)) => {
                     if told != holder {
@@ -114,29 +118,22 @@ impl Contender {
         }
     }
 
-    /// Renews the lease until `stop`. Returns early, with an error, when it is lost.
+    /// Renews the lease until `stop`. Returns early, with an error, when it is lost. While the API
+    /// server does not answer, the right to write runs out, and comes back if nobody took the lease.
     pub(crate) async fn keep(&self, stop: &CancellationToken) -> Result<(), LeaseError> {
-        let mut seen = None;
-        let mut renewed = Instant::now();
+        let mut known = None;
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 () = sleep(RENEW) => {}
             }
-            let source = match self.claim(&mut seen).await {
-                Ok(Claim::Held) => {
-                    renewed = Instant::now();
-                    continue;
-                }
+            match self.claim(&mut known, Claiming::Renewal).await {
+                Ok(Claim::Held) => {}
                 Ok(Claim::HeldBy(holder)) => {
                     self.authority.set(None);
                     return Err(LeaseError::Lost { holder });
                 }
-                Err(source) => source,
-            };
-            if renewed.elapsed() + RENEW > TRUST {
-                self.authority.set(None);
-                return Err(LeaseError::Expired { source });
+                Err(error) => tracing::warn!(%error, "cannot renew the lease"),
             }
         }
     }
@@ -164,7 +161,11 @@ impl Contender {
 
     /// Takes or renews the lease if nobody else holds it. `seen` is the other holder's last renewal
     /// and when we saw it: clocks of two machines are never compared.
-    async fn claim(&self, seen: &mut Option<(String, Instant)>) -> Result<Claim, Problem> {
+    async fn claim(
+        &self,
+        seen: &mut Option<(String, Instant)>,
+        claiming: Claiming,
+    ) -> Result<Claim, Problem> {
         let asked = Instant::now();
         let current = self.call(self.api.get_opt(NAME)).await?;
         let now = MicroTime(jiff::Timestamp::now());
@@ -172,6 +173,14 @@ impl Contender {
             Some(lease) => lease.spec.clone().unwrap_or_default(),
             None => LeaseSpec::default(),
         };
+        if claiming == Claiming::Renewal && spec.holder_identity.as_deref() != Some(&self.identity)
+        {
+            // Somebody had it in between: what this process remembers may be outdated.
+            let holder = spec
+                .holder_identity
+                .unwrap_or_else(|| "nobody, after another agent".to_owned());
+            return Ok(Claim::HeldBy(holder));
+        }
         if let Some(holder) = spec.holder_identity.clone()
             && holder != self.identity
         {

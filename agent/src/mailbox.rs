@@ -84,3 +84,41 @@ impl Mailbox {
         self.bell.notify_one();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn messages_are_merged_and_none_is_lost() {
+        let mailbox = Mailbox::default();
+        let id = ObjectId::new("", "ConfigMap", Some("a"), "b");
+        mailbox.touch(&id);
+        mailbox.touch(&id);
+        assert!(
+            !mailbox.supersedes(),
+            "a touched object makes no plan outdated"
+        );
+        mailbox.ask();
+        assert!(mailbox.supersedes());
+        mailbox.wait().await;
+        let news = mailbox.take();
+        assert_eq!(news.touched.len(), 1);
+        assert!(news.asked.is_some() && news.sync.is_none());
+        assert!(mailbox.take().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waits_until_there_is_news() {
+        let mailbox = Arc::new(Mailbox::default());
+        // A bell that was rung for news that are taken already wakes nobody.
+        mailbox.ask();
+        drop(mailbox.take());
+        let pause = std::time::Duration::from_secs(1);
+        assert!(tokio::time::timeout(pause, mailbox.wait()).await.is_err());
+        let writer = Arc::clone(&mailbox);
+        let later = tokio::spawn(async move { writer.ask() });
+        tokio::time::timeout(pause, mailbox.wait()).await.unwrap();
+        later.await.unwrap();
+    }
+}

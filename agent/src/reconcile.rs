@@ -19,7 +19,7 @@ use plan::fight::Fights;
 use plan::health::Health;
 use plan::live::Applied;
 use plan::object::{Desired, ObjectId};
-use plan::plan::Plan;
+use plan::plan::{Outcome, Plan};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -99,15 +99,23 @@ struct Memory {
 
 /// A plan that was applied; health and pruning follow.
 struct Rollout {
-    plan: Plan,
-    outcomes: BTreeMap<ObjectId, plan::plan::Outcome>,
     revision: String,
     /// Generation of the spec that it was made for.
     generation: Option<i64>,
     /// When the objects must be healthy.
     deadline: Instant,
-    /// What to say about it, once pruning is done as well.
-    done: Option<String>,
+    stage: Stage,
+}
+
+/// How far a rollout is.
+enum Stage {
+    /// Everything is applied; nothing is pruned.
+    Applied {
+        plan: Box<Plan>,
+        outcomes: BTreeMap<ObjectId, Outcome>,
+    },
+    /// Nothing is left to do, and this is to say about it.
+    Done { message: String },
 }
 
 /// When to do what without being asked.

@@ -8,7 +8,7 @@ use plan::health::{Health, aggregate};
 use plan::object::ObjectId;
 use tokio::time::Instant;
 
-use super::Reconciler;
+use super::{Reconciler, Stage};
 use crate::health::{Depth, Subject, look, varies};
 
 /// First pause between two looks at what is not healthy; it doubles while nothing changes.
@@ -96,7 +96,9 @@ impl Reconciler {
             .memory
             .rollout
             .as_ref()
-            .filter(|rollout| rollout.done.is_none() && rollout.deadline > Instant::now())
+            .filter(|rollout| {
+                matches!(rollout.stage, Stage::Applied { .. }) && rollout.deadline > Instant::now()
+            })
             .map(|rollout| rollout.deadline);
         self.clock.health =
             (!healthy).then(|| deadline.map_or(next, |deadline| deadline.min(next)));

@@ -1,9 +1,13 @@
 //! After the apply: pruning, once the objects are healthy if that is asked for, and the final inventory.
 
+use std::collections::BTreeMap;
+
 use plan::health::{Health, aggregate};
+use plan::object::ObjectId;
+use plan::plan::{Outcome, Plan};
 use tokio::time::Instant;
 
-use super::{CORRECT_AGAIN, Reconciler, sync_step};
+use super::{CORRECT_AGAIN, Reconciler, Rollout, Stage, sync_step};
 use crate::problem::Problem;
 use crate::report::{Reason, Retry, Verdict};
 
@@ -11,36 +15,59 @@ impl Reconciler {
     /// Brings an applied plan to its end: waits for health if asked to, then prunes. Afterwards keeps
     /// the verdict true to the health of the objects.
     pub(super) async fn settle(&mut self) {
-        let Some(rollout) = &self.memory.rollout else {
+        let Some(rollout) = self.memory.rollout.take() else {
             return;
         };
         let health = aggregate(&self.memory.health);
         if self.sync.spec.wait && health != Health::Current {
-            let late = rollout.done.is_none() && Instant::now() >= rollout.deadline;
+            let unfinished = matches!(rollout.stage, Stage::Applied { .. });
+            let late = unfinished && Instant::now() >= rollout.deadline;
+            self.memory.rollout = Some(rollout);
             self.conclude(waiting(health, late)).await;
             return;
         }
-        let revision = rollout.revision.clone();
-        let message = match &rollout.done {
-            Some(message) => message.clone(),
-            None => match self.finish().await {
-                Some(message) => message,
-                None => return,
-            },
+        let Rollout {
+            revision,
+            generation,
+            deadline,
+            stage,
+        } = rollout;
+        let message = match stage {
+            Stage::Done { message } => message,
+            Stage::Applied { plan, outcomes } => {
+                match self.finish(&plan, outcomes, &revision).await {
+                    Some(message) => message,
+                    None => return,
+                }
+            }
         };
         if health == Health::Current {
-            self.status.last_healthy_revision = Some(revision);
+            self.status.last_healthy_revision = Some(revision.clone());
         }
+        let stage = Stage::Done {
+            message: message.clone(),
+        };
+        self.memory.rollout = Some(Rollout {
+            revision,
+            generation,
+            deadline,
+            stage,
+        });
         self.conclude(Verdict::Ready { message }).await;
     }
 
-    /// Prunes and writes the final inventory. Returns what to say, or `None` after a failure.
-    async fn finish(&mut self) -> Option<String> {
-        let mut rollout = self.memory.rollout.take()?;
-        let walked = self.walk().prune(&rollout.plan.prune).await;
-        rollout.outcomes.extend(walked.outcomes);
-        let contents = rollout.plan.finish(&rollout.outcomes);
-        for id in rollout.plan.prune.iter().map(|prune| &prune.id) {
+    /// Prunes and writes the final inventory. Returns what to say, or `None` after a failure, which
+    /// makes the next attempt plan anew.
+    async fn finish(
+        &mut self,
+        plan: &Plan,
+        mut outcomes: BTreeMap<ObjectId, Outcome>,
+        revision: &str,
+    ) -> Option<String> {
+        let walked = self.walk().prune(&plan.prune).await;
+        outcomes.extend(walked.outcomes);
+        let contents = plan.finish(&outcomes);
+        for id in plan.prune.iter().map(|prune| &prune.id) {
             if !contents.entries.contains_key(id) {
                 tracing::info!(sync = %self.name, object = %id, "pruned");
             }
@@ -57,15 +84,12 @@ impl Reconciler {
             self.conclude(verdict).await;
             return None;
         }
-        let revision = rollout.revision.clone();
-        let mut message = format!("Applied revision: {revision}");
-        for kept in &rollout.plan.kept {
-            message = format!("{message}\n{kept}");
-        }
-        self.status.last_applied_revision = Some(revision);
-        rollout.done = Some(message.clone());
-        self.memory.rollout = Some(rollout);
-        Some(message)
+        self.status.last_applied_revision = Some(revision.to_owned());
+        let kept = plan.kept.iter().map(|kept| format!("\n{kept}"));
+        Some(format!(
+            "Applied revision: {revision}{}",
+            kept.collect::<String>()
+        ))
     }
 
     pub(super) async fn save_inventory(

@@ -12,8 +12,9 @@ use plan::object::{Desired, ObjectId, Toggle};
 use plan::plan::{Outcome, Plan};
 use tokio::time::Instant;
 
-use super::{Reconciler, Rollout, requested_at};
+use super::{Reconciler, Rollout, Stage, requested_at};
 use crate::api::names::FINALIZER;
+use crate::api::sync::Sync;
 use crate::execute::{Halt, Walked};
 use crate::git::fetcher::Fetched;
 use crate::git::revision::Revision;
@@ -224,14 +225,15 @@ impl Reconciler {
             return Ok(Attempted::Dropped);
         };
         let generation = self.sync.metadata.generation;
-        let done = None;
-        Ok(Attempted::Applied(Rollout {
-            plan,
+        let stage = Stage::Applied {
+            plan: Box::new(plan),
             outcomes,
+        };
+        Ok(Attempted::Applied(Rollout {
             revision,
             generation,
             deadline,
-            done,
+            stage,
         }))
     }
 
@@ -303,7 +305,7 @@ impl Reconciler {
             && rollout.generation == self.sync.metadata.generation
             && plan.actions().all(|action| !action.writes())
             && plan.gone.is_empty()
-            && (plan.prune.is_empty() || rollout.done.is_none())
+            && (plan.prune.is_empty() || matches!(rollout.stage, Stage::Applied { .. }))
             && stored == Some(&plan.write_ahead)
     }
 
@@ -373,7 +375,10 @@ impl Reconciler {
             .cluster
             .set_finalizers(&self.sync, &[FINALIZER])
             .await?;
-        self.sync = Arc::new(sync);
+        // Keep the spec that is acted on; a newer one comes as news.
+        let mut known = Sync::clone(&self.sync);
+        known.metadata.finalizers = sync.metadata.finalizers;
+        self.sync = Arc::new(known);
         Ok(())
     }
 }
