@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::control_plane::{AGENT_TOKEN, ControlPlane, free_port, scratch, shared};
 use crate::control_plane_client::{Client, PatchKind};
-use crate::patience::eventually;
+use crate::wait::until;
 
 /// Token of the webhooks.
 pub const HOOK_TOKEN: &str = "hook-t0ken";
@@ -132,7 +132,7 @@ impl Agent {
             .spawn()
             .context("cannot start the agent")?;
         self.child = Some(child);
-        eventually("the agent to answer", LIMIT, || {
+        until("the agent to answer", LIMIT, || {
             self.http("/healthz").map(drop)
         })
     }
@@ -156,7 +156,7 @@ impl Agent {
         let mut child = self.child.take().context("the agent does not run")?;
         let pid = child.id().to_string();
         Command::new("kill").args(["-TERM", &pid]).status()?;
-        let status = eventually("the agent to stop", LIMIT, || {
+        let status = until("the agent to stop", LIMIT, || {
             child.try_wait()?.context("it still runs")
         })?;
         Ok(status.success())
@@ -287,7 +287,7 @@ impl Agent {
         text: &str,
     ) -> anyhow::Result<String> {
         let what = format!("Sync {name} to have {kind}={status} with `{text}`");
-        eventually(&what, LIMIT, || {
+        until(&what, LIMIT, || {
             let sync = self.client.get(&self.sync_path(name))?;
             let conditions = sync.pointer("/status/conditions").and_then(Value::as_array);
             let found = conditions.and_then(|conditions| {
@@ -393,11 +393,11 @@ fn install(client: &Client, file: &str, namespace: &str) -> anyhow::Result<()> {
     }
     if file == "crds.yaml" {
         let list = "/apis/immuops.dev/v1alpha1/namespaces/default/inventories";
-        eventually("the CRDs to be served", LIMIT, || {
+        until("the CRDs to be served", LIMIT, || {
             client.get(list).map(drop)
         })?;
         let list = "/apis/immuops.dev/v1alpha1/namespaces/default/syncs";
-        eventually("the CRDs to be served", LIMIT, || {
+        until("the CRDs to be served", LIMIT, || {
             client.get(list).map(drop)
         })?;
     }

@@ -9,11 +9,11 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
 use crate::control_plane_client::Client;
-use crate::patience::eventually;
+use crate::wait::until;
 
 /// Longest wait until the API server is ready; it takes about 5 s on two idle cores.
 const READY: Duration = Duration::from_mins(2);
@@ -42,28 +42,6 @@ pub fn shared() -> anyhow::Result<&'static ControlPlane> {
     started
         .as_ref()
         .map_err(|error| anyhow::anyhow!(error.clone()))
-}
-
-/// Where the bundle has its programs.
-///
-/// # Errors
-/// If there is none: a missing part is a failure, never a skip.
-pub fn kubebox() -> anyhow::Result<PathBuf> {
-    let bundle = std::env::var_os("IMMUOPS_BUNDLE").map(PathBuf::from);
-    let cache = std::env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
-    let path = bundle
-        .or_else(|| Some(cache?.join("immuops/bundle/current")))
-        .context("neither IMMUOPS_BUNDLE nor HOME is set")?
-        .join("bin/kubebox");
-    if !path.is_file() {
-        bail!(
-            "{} does not exist; hint: run `make bundle`, or set IMMUOPS_BUNDLE",
-            path.display()
-        );
-    }
-    Ok(path)
 }
 
 /// A port that was free a moment ago.
@@ -103,7 +81,7 @@ pub fn scratch(name: &str) -> anyhow::Result<PathBuf> {
 
 impl ControlPlane {
     fn start() -> anyhow::Result<Self> {
-        let kubebox = kubebox()?;
+        let kubebox = crate::bundle::program("kubebox")?;
         let directory = scratch("control-plane")?;
         let (client_port, peer_port, port) = (free_port()?, free_port()?, free_port()?);
         write_pki(&directory)?;
@@ -157,7 +135,7 @@ impl ControlPlane {
         let address = format!("https://127.0.0.1:{port}");
         let plane = Self { directory, address };
         let client = plane.client()?;
-        eventually("the API server to be ready", READY, || {
+        until("the API server to be ready", READY, || {
             client.text("/readyz").map(drop)
         })
         .with_context(|| format!("see {}", file_hint(&plane.directory)))?;

@@ -133,7 +133,7 @@ impl Client {
     }
 }
 
-fn finish(path: &str, response: ureq::http::Response<ureq::Body>) -> anyhow::Result<String> {
+fn finish(path: &str, response: http::Response<ureq::Body>) -> anyhow::Result<String> {
     let status = response.status();
     let mut body = response.into_body();
     let text = body

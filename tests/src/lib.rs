@@ -8,7 +8,6 @@ pub mod control_plane_client;
 pub mod git_server;
 pub mod host_state;
 pub mod immuclient;
-pub mod patience;
 pub mod process;
 pub mod wait;
 pub mod working_copy;

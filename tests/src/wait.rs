@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
 
-/// How often a condition is asked again. Conditions are cheap questions to local servers.
-const PAUSE: Duration = Duration::from_millis(200);
+/// How long the first pause between two questions is; each next one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+/// The longest pause between two questions to local servers.
+const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
 /// Asks `condition` until it gives a value, for at most `limit`.
 ///
@@ -18,6 +20,7 @@ pub fn until<T>(
     mut condition: impl FnMut() -> Result<T>,
 ) -> Result<T> {
     let start = Instant::now();
+    let mut pause = FIRST_PAUSE;
     loop {
         match condition() {
             Ok(value) => return Ok(value),
@@ -26,8 +29,9 @@ pub fn until<T>(
                     format!("gave up waiting for {what} after {} s", limit.as_secs())
                 });
             }
-            Err(_) => park_timeout(PAUSE),
+            Err(_) => park_timeout(pause),
         }
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
@@ -43,7 +47,7 @@ pub fn holds(
     let start = Instant::now();
     while start.elapsed() < period {
         condition().with_context(|| format!("{what} did not hold for {} s", period.as_secs()))?;
-        park_timeout(PAUSE);
+        park_timeout(LONGEST_PAUSE);
     }
     Ok(())
 }

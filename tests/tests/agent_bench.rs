@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tests::agent_process::{Agent, LIMIT};
 use tests::control_plane_client::{Client, PatchKind};
 use tests::git_server::{Access, GitServer};
-use tests::patience::eventually;
+use tests::wait::until;
 
 /// 500 `ConfigMaps`, 250 `Services` and 250 `Deployments` without replicas, as in the design's table.
 const OBJECTS: usize = 1000;
@@ -174,7 +174,7 @@ fn thousand_objects() -> anyhow::Result<()> {
     let before = agent.cpu_ticks()?;
     let watched = Instant::now();
     let asked = git.requests();
-    eventually("three polls", LIMIT, || {
+    until("three polls", LIMIT, || {
         if git.requests() < asked + 3 {
             bail!("{}", git.requests() - asked)
         }

@@ -11,6 +11,9 @@ use super::{CORRECT_AGAIN, Reconciler, Rollout, Stage, sync_step};
 use crate::problem::Problem;
 use crate::report::{Reason, Retry, Verdict};
 
+/// How many objects that left git but are kept are named in a condition; the rest is counted.
+const KEPT_SHOWN: usize = 5;
+
 impl Reconciler {
     /// Brings an applied plan to its end: waits for health if asked to, then prunes. Afterwards keeps
     /// the verdict true to the health of the objects.
@@ -86,10 +89,12 @@ impl Reconciler {
         }
         self.status.last_applied_revision = Some(revision.to_owned());
         let kept = plan.kept.iter().map(|kept| format!("\n{kept}"));
-        Some(format!(
-            "Applied revision: {revision}{}",
-            kept.collect::<String>()
-        ))
+        let shown: String = kept.take(KEPT_SHOWN).collect();
+        let more = match plan.kept.len().saturating_sub(KEPT_SHOWN) {
+            0 => String::new(),
+            more => format!("\nand {more} more objects that are kept"),
+        };
+        Some(format!("Applied revision: {revision}{shown}{more}"))
     }
 
     pub(super) async fn save_inventory(

@@ -4,7 +4,7 @@ use anyhow::{bail, ensure};
 use serde_json::json;
 use tests::agent_process::{Agent, LIMIT};
 use tests::git_server::{Access, GitServer};
-use tests::patience::eventually;
+use tests::wait::until;
 
 use super::fixtures::{config_map, namespace, spec, with};
 
@@ -45,7 +45,7 @@ fn a_kill_at_any_moment_leaks_nothing() -> anyhow::Result<()> {
         };
         let before = fetched(&agent);
         agent.run()?;
-        eventually("the agent to start a sync", LIMIT, || {
+        until("the agent to start a sync", LIMIT, || {
             if fetched(&agent) > before {
                 Ok(())
             } else {

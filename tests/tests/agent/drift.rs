@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tests::agent_process::{Agent, LIMIT};
 use tests::control_plane_client::PatchKind;
 use tests::git_server::{Access, GitServer};
-use tests::patience::eventually;
+use tests::wait::until;
 
 use super::fixtures::{config_map, deployment, namespace, spec};
 
@@ -72,7 +72,7 @@ fn edits_are_undone_in_milliseconds() -> anyhow::Result<()> {
         p50 < edit * 8 + Duration::from_millis(20),
         "p50 is {p50:?} where an edit takes {edit:?}"
     );
-    eventually("the author to be named", LIMIT, || {
+    until("the author to be named", LIMIT, || {
         let sync = agent.client.get(&agent.sync_path("app"))?;
         let by = sync
             .pointer("/status/drift/by")
@@ -99,7 +99,7 @@ fn what_was_added_or_deleted_by_hand_is_undone() -> anyhow::Result<()> {
     agent.ready("app", &commit)?;
     let path = "/api/v1/namespaces/undo/configmaps/a";
     let corrected = |what: &str, wrong: &dyn Fn(&Value) -> bool, path: &str| {
-        eventually(what, LIMIT, || match agent.client.find(path)? {
+        until(what, LIMIT, || match agent.client.find(path)? {
             Some(object) if !wrong(&object) => Ok(object),
             other => bail!("{other:?}"),
         })
@@ -162,7 +162,7 @@ fn a_fight_ends_in_a_truce() -> anyhow::Result<()> {
     agent.sync("app", &spec(&git, "."))?;
     agent.ready("app", &commit)?;
     let path = "/api/v1/namespaces/default/configmaps/fight";
-    eventually("the agent to give in for a while", LIMIT, || {
+    until("the agent to give in for a while", LIMIT, || {
         let edit = json!({ "data": { "key": "robot" } });
         let object = agent.client.get(path)?;
         if object.pointer("/data/key") == Some(&json!("git")) {

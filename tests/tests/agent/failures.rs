@@ -4,7 +4,7 @@ use anyhow::{bail, ensure};
 use serde_json::{Value, json};
 use tests::agent_process::{Agent, LIMIT};
 use tests::git_server::{Access, GitServer};
-use tests::patience::eventually;
+use tests::wait::until;
 
 use super::fixtures::{config_map, namespace, spec, with};
 
@@ -168,7 +168,7 @@ fn secrets_show_nowhere() -> anyhow::Result<()> {
         "/apis/events.k8s.io/v1/namespaces/{}/events",
         agent.namespace
     );
-    let events = eventually("an event", LIMIT, || {
+    let events = until("an event", LIMIT, || {
         let list = agent.client.get(&events)?;
         let items = list
             .pointer("/items")

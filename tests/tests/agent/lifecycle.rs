@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tests::agent_process::{Agent, LIMIT};
 use tests::control_plane_client::PatchKind;
 use tests::git_server::{Access, GitServer};
-use tests::patience::eventually;
+use tests::wait::until;
 
 use super::fixtures::{config_map, deployment, namespace, spec, with};
 
@@ -104,7 +104,7 @@ fn writes_nothing_when_nothing_changed() -> anyhow::Result<()> {
         Ok(all.filter(ours).collect())
     };
     // Events may still be on their way.
-    eventually("the first sync to be logged", LIMIT, || {
+    until("the first sync to be logged", LIMIT, || {
         let events = writes()?
             .iter()
             .filter(|line| line.resource == "events")
@@ -117,7 +117,7 @@ fn writes_nothing_when_nothing_changed() -> anyhow::Result<()> {
     let before = writes()?;
     // Polls go on: each asks the server for its references.
     let asked = git.requests();
-    eventually("five more polls", LIMIT, || {
+    until("five more polls", LIMIT, || {
         if git.requests() < asked + 5 {
             bail!("{} polls", git.requests() - asked)
         }
@@ -132,7 +132,7 @@ fn writes_nothing_when_nothing_changed() -> anyhow::Result<()> {
         .client
         .patch(PatchKind::Merge, path, "kube-controller-manager", &status)?;
     let asked = git.requests();
-    eventually("two more polls", LIMIT, || {
+    until("two more polls", LIMIT, || {
         if git.requests() < asked + 2 {
             bail!("{} polls", git.requests() - asked)
         }
@@ -198,7 +198,7 @@ fn does_nothing_while_suspended() -> anyhow::Result<()> {
     agent.sync("app", &spec(&git, "."))?;
     agent.ready("app", &first)?;
     agent.sync("app", &with(spec(&git, "."), json!({ "suspend": true })))?;
-    eventually("the agent to see it", LIMIT, || {
+    until("the agent to see it", LIMIT, || {
         let status: Value = serde_json::from_str(&agent.http("/api/v1/status")?)?;
         let standing = status.pointer("/syncs/app/standing").cloned();
         if standing == Some(json!("suspended")) {
@@ -216,7 +216,7 @@ fn does_nothing_while_suspended() -> anyhow::Result<()> {
     )?;
     git.push(&[("a.yaml", &config_map("suspended", "default", "two"))])?;
     agent.request("app", "now")?;
-    let still = eventually(
+    let still = until(
         "an answer",
         Duration::from_secs(3),
         || -> anyhow::Result<()> {
@@ -229,7 +229,7 @@ fn does_nothing_while_suspended() -> anyhow::Result<()> {
     );
     ensure!(still.is_err(), "a suspended Sync was applied");
     agent.sync("app", &spec(&git, "."))?;
-    eventually("the Sync to go on", LIMIT, || {
+    until("the Sync to go on", LIMIT, || {
         let object = agent.client.get(path)?;
         if object.pointer("/data/key") == Some(&json!("two")) {
             Ok(())
@@ -264,7 +264,7 @@ fn dependents_come_after() -> anyhow::Result<()> {
         { "type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable", "message": "b" },
     ]}});
     let status_path = "/apis/apps/v1/namespaces/default/deployments/first/status";
-    eventually("the first Sync to be applied", LIMIT, || {
+    until("the first Sync to be applied", LIMIT, || {
         agent.client.patch(
             PatchKind::Merge,
             status_path,
@@ -290,7 +290,7 @@ fn deletion_takes_what_is_ours_and_leaves_data() -> anyhow::Result<()> {
     agent.sync("app", &spec(&git, "."))?;
     agent.ready("app", &commit)?;
     agent.client.delete(&agent.sync_path("app"))?;
-    eventually("the Sync to be gone", LIMIT, || {
+    until("the Sync to be gone", LIMIT, || {
         match agent.client.find(&agent.sync_path("app"))? {
             None => Ok(()),
             Some(sync) => bail!("{sync}"),

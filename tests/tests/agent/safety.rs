@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tests::agent_process::{Agent, LIMIT};
 use tests::control_plane_client::PatchKind;
 use tests::git_server::{Access, GitServer};
-use tests::patience::eventually;
+use tests::wait::until;
 
 use super::fixtures::{config_map, namespace, spec, with};
 
@@ -26,7 +26,7 @@ fn after_a_restart_the_last_good_revision_is_kept_up() -> anyhow::Result<()> {
     agent.run()?;
     agent.condition("app", "Ready", "False", "bad.yaml")?;
     let is_good = || {
-        eventually("the good revision to be back", LIMIT, || {
+        until("the good revision to be back", LIMIT, || {
             let object = agent.client.get(path)?;
             if object.pointer("/data/key") == Some(&json!("good")) {
                 Ok(())
@@ -85,7 +85,7 @@ spec: {host: example.com}
     agent
         .client
         .patch(PatchKind::Merge, path, "kubectl-edit", &edit)?;
-    eventually("the instance to be corrected", LIMIT, || {
+    until("the instance to be corrected", LIMIT, || {
         let object = agent.client.get(path)?;
         if object.pointer("/spec/host") == Some(&json!("example.com")) {
             Ok(())
@@ -156,7 +156,7 @@ spec:
     ensure!(alive()?, "a claim was deleted without consent");
     let consent = json!({ "pruneConsent": ["PersistentVolumeClaim consent/data"] });
     agent.sync("app", &with(spec(&git, "."), consent))?;
-    eventually("the claim to go", LIMIT, || {
+    until("the claim to go", LIMIT, || {
         ensure!(!alive()?, "it is there");
         Ok(())
     })
@@ -180,7 +180,7 @@ fn one_agent_writes_at_a_time() -> anyhow::Result<()> {
     ensure!(leads(&first)? == Some(json!(true)) && leads(&second)? == Some(json!(false)));
     // Killed, it cannot give the lease back: the second one waits until it has expired.
     first.kill()?;
-    eventually("the second agent to take over", LIMIT, || {
+    until("the second agent to take over", LIMIT, || {
         match leads(&second)? {
             Some(Value::Bool(true)) => Ok(()),
             other => bail!("leader: {other:?}"),

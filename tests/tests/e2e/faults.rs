@@ -44,7 +44,7 @@ pub(crate) fn agent_killed_while_pruning(world: &World) -> Result<()> {
     made.copy.replace(
         "clusters/built-in-git/demo.yaml",
         "  prune: true\n",
-        "  prune: true\n  pruneLimit: 500\n",
+        "  prune: true\n  pruneLimit: \"500\"\n",
     )?;
     write_demo(
         made,

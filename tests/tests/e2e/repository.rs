@@ -24,7 +24,7 @@ spec:
 const NAMESPACE: &str = "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: demo\n";
 const CLUSTER: &str = "clusters/built-in-git/kustomization.yaml";
 
-/// A ConfigMap with one value.
+/// A `ConfigMap` with one value.
 pub(crate) fn config_map(name: &str, value: &str) -> String {
     format!("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\ndata:\n  value: {value}\n")
 }
@@ -39,7 +39,7 @@ pub(crate) fn write_demo(made: &Made, files: &BTreeMap<&str, String>) -> Result<
     made.copy.write("demo/namespace.yaml", NAMESPACE)?;
     for (name, content) in files {
         made.copy.write(&format!("demo/{name}"), content)?;
-        list.push_str(&format!("  - {name}\n"));
+        list.extend(["  - ", *name, "\n"]);
     }
     made.copy.write("demo/kustomization.yaml", &list)
 }

@@ -11,10 +11,10 @@ use tests::wait;
 use tests::working_copy::WorkingCopy;
 
 /// A cluster's first start with a warm bundle, on two busy cores.
-pub(crate) const SETTLE: Duration = Duration::from_secs(240);
+pub(crate) const SETTLE: Duration = Duration::from_mins(4);
 /// A pushed commit until it is applied: webhook and apply take less than a second; the rest is a
 /// busy machine.
-pub(crate) const SOON: Duration = Duration::from_secs(60);
+pub(crate) const SOON: Duration = Duration::from_mins(1);
 
 /// What all trials share.
 #[derive(Debug)]
@@ -113,7 +113,7 @@ impl Made {
         })
     }
 
-    /// A value of a ConfigMap, or what is wrong.
+    /// A value of a `ConfigMap`, or what is wrong.
     pub(crate) fn config_value(&self, namespace: &str, name: &str, key: &str) -> Result<String> {
         let map = self
             .cluster
@@ -121,7 +121,7 @@ impl Made {
         Ok(text(&map, &format!("/data/{key}")))
     }
 
-    /// Waits until a ConfigMap has `value`.
+    /// Waits until a `ConfigMap` has `value`.
     pub(crate) fn config_becomes(
         &self,
         namespace: &str,

@@ -31,7 +31,7 @@ const KUSTOMIZATION: &str = "namespace: bench\nresources:\n  - namespace.yaml\n 
 const NAMESPACE: &str = "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: bench\n";
 const CLUSTER: &str = "clusters/built-in-git/kustomization.yaml";
 
-/// One ConfigMap that a Sync owns.
+/// One `ConfigMap` that a Sync owns.
 pub(crate) struct Demo {
     copy: WorkingCopy,
     client: Client,
@@ -115,7 +115,7 @@ impl Demo {
         Ok(map.and_then(|map| map.data?.remove("value")))
     }
 
-    /// Changes of the ConfigMap from now on.
+    /// Changes of the `ConfigMap` from now on.
     async fn watch(&self) -> Result<impl Stream<Item = Result<WatchEvent<ConfigMap>>> + use<>> {
         let now = self.api().get("settings").await?.metadata.resource_version;
         let now = now.context("the ConfigMap has no resourceVersion")?;
