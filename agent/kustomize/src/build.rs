@@ -19,8 +19,8 @@ use crate::steps::Steps;
 use crate::transform::namespace::{Existing, Subjects};
 use crate::transform::variables::{self, Variables};
 use crate::transform::{hash, name_reference, order, text_map};
-use crate::yaml::json;
 use crate::yaml::parse::{self, Dialect};
+use crate::yaml::{alias, json};
 use crate::{Limits, ManagedBy, Options, Tree};
 
 /// What the label of [`ManagedBy::Labelled`] says: the version whose output this library has.
@@ -53,7 +53,9 @@ pub(crate) fn run(tree: &dyn Tree, dir: &str, options: &Options) -> Result<Rende
     hash::apply(&mut all.objects, &schema)?;
     if let Some(specs) = &all.specs {
         name_reference::apply(&mut all.objects, &specs.name_reference, &schema)?;
+        settle(&mut all.objects);
         variables::resolve(&mut all.objects, &all.variables, &specs.var_reference)?;
+        settle(&mut all.objects);
     }
     all.objects.list_mut().retain(|object| !object.is_local());
     let sort_options = folder.kustomization.sort_options.as_ref();
@@ -590,6 +592,7 @@ impl Build<'_> {
             folder,
         }
         .run(transformer, &mut all.objects)?;
+        settle(&mut all.objects);
         if self.recorded.any {
             provenance::transformed(&mut all.objects, agent)?;
         }
@@ -626,6 +629,17 @@ impl Build<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// Lets scalars that are one show one value.
+fn settle(objects: &mut ResourceMap) {
+    for object in objects
+        .contents_mut()
+        .iter_mut()
+        .filter(|object| object.aliases > 0)
+    {
+        alias::settle(&mut object.node);
     }
 }
 

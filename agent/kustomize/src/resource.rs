@@ -56,6 +56,8 @@ pub(crate) struct Resource {
     /// Names of the variables that read a field of this object.
     pub(crate) variables: Vec<String>,
     pub(crate) origin: Origin,
+    /// Groups of scalars that change together, used up so far.
+    pub(crate) aliases: u32,
     /// What changed the object, in order; kept only when asked for.
     pub(crate) trace: Vec<String>,
 }
@@ -102,6 +104,7 @@ impl Resource {
             needs_hash: false,
             variables: Vec::new(),
             origin,
+            aliases: 0,
             trace: Vec::new(),
         };
         // A generator of the user's own may say these by annotation.

@@ -120,11 +120,10 @@ impl NamespaceChange<'_> {
             return Ok(());
         }
         let style = scalar.style;
-        *scalar = Scalar {
-            text: self.namespace.to_owned(),
-            tag: Tag::Str,
+        scalar.replace(Scalar {
             style,
-        };
+            ..Scalar::string(self.namespace)
+        });
         Ok(())
     }
 

@@ -301,7 +301,10 @@ fn set(
             let text = value.text().unwrap_or_default();
             match found {
                 Found::Created => *target = Node::plain(text),
-                Found::Existing => text.clone_into(&mut scalar.text),
+                Found::Existing => scalar.replace(Scalar {
+                    text: text.to_owned(),
+                    ..scalar.clone()
+                }),
             }
         }
         Node::Sequence(_) | Node::Mapping(_) => *target = value,

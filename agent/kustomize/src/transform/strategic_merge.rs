@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 
 use crate::id::field_text;
 use crate::schema::{ListShape, Schema, Shape};
-use crate::yaml::{Mapping, Node, Scalar, Style, Tag};
+use crate::yaml::{Alias, Mapping, Node, Scalar, Style, Tag};
 
 const DIRECTIVE: &str = "$patch";
 
@@ -398,6 +398,10 @@ fn replace(origin: &Origin<'_>) -> Outcome {
 fn set_field(map: &mut Mapping, name: &str, mut value: Node) {
     if let (Some(Node::Scalar(old)), Node::Scalar(new)) = (map.get(name), &mut value) {
         new.style = old.style;
+        new.alias = old.alias.map(|alias| Alias {
+            changes: alias.changes + 1,
+            ..alias
+        });
         if new.style != Style::Plain {
             new.tag = Tag::Str;
         }

@@ -189,21 +189,21 @@ fn replace_in(node: &mut Node, values: &Values<'_>) -> Result<(), String> {
     match node {
         Node::Scalar(scalar) => {
             if scalar.tag == Tag::Str {
-                *scalar = expand(&scalar.text, values);
+                scalar.replace(expand(&scalar.text, values));
             }
             Ok(())
         }
         Node::Mapping(map) => {
             for (_, value) in map.iter_mut() {
                 if let Node::Scalar(scalar @ Scalar { tag: Tag::Str, .. }) = value {
-                    *scalar = expand(&scalar.text, values);
+                    scalar.replace(expand(&scalar.text, values));
                 }
             }
             Ok(())
         }
         Node::Sequence(items) => items.iter_mut().try_for_each(|item| match item {
             Node::Scalar(scalar @ Scalar { tag: Tag::Str, .. }) => {
-                *scalar = expand(&scalar.text, values);
+                scalar.replace(expand(&scalar.text, values));
                 Ok(())
             }
             Node::Scalar(_) | Node::Sequence(_) | Node::Mapping(_) => {
@@ -263,5 +263,6 @@ fn typed(value: &Scalar) -> Scalar {
         text,
         tag,
         style: Style::Plain,
+        alias: None,
     }
 }

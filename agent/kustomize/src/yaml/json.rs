@@ -35,6 +35,7 @@ pub(crate) fn into_value(node: Node) -> Result<Value, NoJson> {
             text,
             tag: Tag::Str,
             style: _,
+            alias: _,
         }) => Value::String(text),
         Node::Scalar(scalar) => scalar_value(&scalar)?,
         Node::Sequence(items) => Value::Array(
@@ -122,6 +123,7 @@ pub(crate) fn from_value(value: Value) -> Node {
                 text,
                 tag: Tag::Str,
                 style,
+                alias: None,
             })
         }
         Value::Array(items) => Node::Sequence(items.into_iter().map(from_value).collect()),

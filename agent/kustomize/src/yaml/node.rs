@@ -141,6 +141,21 @@ pub(crate) struct Scalar {
     pub(crate) text: String,
     pub(crate) tag: Tag,
     pub(crate) style: Style,
+    /// Set if other scalars of the object change with this one.
+    pub(crate) alias: Option<Alias>,
+}
+
+/// Membership in a group of scalars that are one and the same.
+///
+/// A label that kustomize adds in several places of an object at once is one node with several
+/// parents, so a later change in one place shows in all of them: an overlay that changes a label
+/// in `metadata` only changes the selector that a base made with it. [`super::alias::settle`]
+/// does what shared nodes do by themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Alias {
+    pub(crate) group: u32,
+    /// Changes to this scalar; the member with the most decides for its group.
+    pub(crate) changes: u32,
 }
 
 impl Scalar {
@@ -150,6 +165,7 @@ impl Scalar {
             text: text.into(),
             tag: Tag::Str,
             style: Style::Double,
+            alias: None,
         }
     }
 
@@ -161,6 +177,7 @@ impl Scalar {
             text,
             tag,
             style: Style::Plain,
+            alias: None,
         }
     }
 
@@ -168,14 +185,23 @@ impl Scalar {
     /// prefix `1` in front of `e3` makes a number, as in kustomize); a quoted one stays a string.
     pub(crate) fn set_text(&mut self, text: impl Into<String>) {
         let style = self.style;
-        *self = if style == Style::Plain {
+        self.replace(if style == Style::Plain {
             Self::plain(text)
         } else {
             Self {
                 style,
                 ..Self::string(text)
             }
-        };
+        });
+    }
+
+    /// Takes another value; the scalar stays in its group.
+    pub(crate) fn replace(&mut self, value: Self) {
+        let alias = self.alias.map(|Alias { group, changes }| Alias {
+            group,
+            changes: changes + 1,
+        });
+        *self = Self { alias, ..value };
     }
 }
 
@@ -193,6 +219,7 @@ impl Node {
             text: "null".to_owned(),
             tag: Tag::Null,
             style: Style::Plain,
+            alias: None,
         })
     }
 

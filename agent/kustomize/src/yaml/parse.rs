@@ -489,7 +489,12 @@ impl<'a> Reader<'a> {
                 ScalarStyle::Literal => Style::Literal,
                 ScalarStyle::Folded => Style::Folded,
             };
-            return Ok(Scalar { text, tag, style });
+            return Ok(Scalar {
+                text,
+                tag,
+                style,
+                alias: None,
+            });
         };
         let found = read(&text);
         let fits = found == tag
@@ -508,6 +513,7 @@ impl<'a> Reader<'a> {
             text,
             tag,
             style: Style::Double,
+            alias: None,
         })
     }
 }
