@@ -1,9 +1,12 @@
 //! The build itself: kustomizations into each other, step by step in kustomize's order.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::configuration;
 use crate::error::{Place, RenderError};
+use crate::explain::Watch;
 use crate::field_spec::{self, FieldSpec, FieldSpecs};
 use crate::generate::{self, Generated};
 use crate::kustomization::{FILE_NAMES, Kustomization, Label, Selector};
@@ -19,8 +22,8 @@ use crate::steps::Steps;
 use crate::transform::namespace::{Existing, Subjects};
 use crate::transform::variables::{self, Variables};
 use crate::transform::{hash, name_reference, order, text_map};
+use crate::yaml::json;
 use crate::yaml::parse::{self, Dialect};
-use crate::yaml::{alias, json};
 use crate::{Limits, ManagedBy, Options, Tree};
 
 /// What the label of [`ManagedBy::Labelled`] says: the version whose output this library has.
@@ -50,12 +53,16 @@ pub(crate) fn run(tree: &dyn Tree, dir: &str, options: &Options) -> Result<Rende
     build.use_schema(&folder, SchemaUse::Top)?;
     let mut all = build.accumulate(&folder, Accumulated::default())?;
     let schema = Arc::clone(&build.schema);
+    let watch = Watch::start(options.trace, &all.objects);
     hash::apply(&mut all.objects, &schema)?;
+    watch.finish("name hash", &mut all.objects);
     if let Some(specs) = &all.specs {
+        let watch = Watch::start(options.trace, &all.objects);
         name_reference::apply(&mut all.objects, &specs.name_reference, &schema)?;
-        settle(&mut all.objects);
+        watch.finish("name references", &mut all.objects);
+        let watch = Watch::start(options.trace, &all.objects);
         variables::resolve(&mut all.objects, &all.variables, &specs.var_reference)?;
-        settle(&mut all.objects);
+        watch.finish("variables", &mut all.objects);
     }
     all.objects.list_mut().retain(|object| !object.is_local());
     let sort_options = folder.kustomization.sort_options.as_ref();
@@ -173,6 +180,69 @@ fn join(base: &str, path: &str) -> String {
         }
     }
     steps.join("/")
+}
+
+/// Files of one kustomization that are read by several threads before their turn comes. Anything
+/// but a readable file is left to its turn, so that errors come in order.
+#[derive(Default)]
+struct ReadAhead(HashMap<String, Result<Vec<Resource>, RenderError>>);
+
+impl ReadAhead {
+    /// Files held at a time.
+    const BATCH: usize = 256;
+    /// Bytes below which threads cost more than they save.
+    const WORTHWHILE: usize = 64 << 10;
+    const THREADS: usize = 8;
+
+    fn new<'p>(
+        build: &Build<'_>,
+        folder: &Folder,
+        paths: impl Iterator<Item = &'p String>,
+    ) -> Self {
+        let mut texts = Vec::new();
+        for path in paths.filter(|path| !path.contains("://")) {
+            if let Ok(Found::File { .. }) = build.loader.find(&folder.root, path)
+                && let Ok((file, text)) = build.loader.load_text(&folder.root, path)
+            {
+                texts.push((path.clone(), file, text));
+            }
+        }
+        let limits = &build.options.limits;
+        let bytes: usize = texts.iter().map(|(_, _, text)| text.len()).sum();
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = if bytes < Self::WORTHWHILE {
+            1
+        } else {
+            cores.min(Self::THREADS)
+        };
+        let share = texts.len().div_ceil(threads).max(1);
+        let parse = |texts: &[(String, String, Cow<'_, str>)]| -> Vec<_> {
+            let each = texts.iter();
+            each.map(|(path, file, text)| (path.clone(), read::resources(text, file, limits)))
+                .collect()
+        };
+        let shares: Vec<_> = texts.chunks(share).collect();
+        let Some((first, others)) = shares.split_first() else {
+            return Self::default();
+        };
+        let read = std::thread::scope(|scope| {
+            let started: Vec<_> = others
+                .iter()
+                .map(|share| scope.spawn(move || parse(share)))
+                .collect();
+            let mut read = parse(first);
+            for thread in started {
+                // A thread that panicked leaves its files to their turn.
+                read.extend(thread.join().unwrap_or_default());
+            }
+            read
+        });
+        Self(read.into_iter().collect())
+    }
+
+    fn take(&mut self, path: &str) -> Option<Result<Vec<Resource>, RenderError>> {
+        self.0.remove(path)
+    }
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -362,8 +432,13 @@ impl Build<'_> {
     ) -> Result<(), RenderError> {
         const REPORTED: usize = 20;
         let mut faults = Vec::new();
+        let mut ahead = ReadAhead::default();
         for (number, path) in paths.iter().enumerate() {
-            if let Err(error) = self.add_resource(folder, path, all) {
+            if number % ReadAhead::BATCH == 0 {
+                let batch = paths.iter().skip(number).take(ReadAhead::BATCH);
+                ahead = ReadAhead::new(self, folder, batch);
+            }
+            if let Err(error) = self.add_resource(folder, path, ahead.take(path), all) {
                 faults.push(error.at(folder.place(&[field, &number.to_string()])));
                 if faults.len() == REPORTED {
                     break;
@@ -377,8 +452,12 @@ impl Build<'_> {
         &mut self,
         folder: &Folder,
         path: &str,
+        read: Option<Result<Vec<Resource>, RenderError>>,
         all: &mut Accumulated,
     ) -> Result<(), RenderError> {
+        if let Some(objects) = read {
+            return self.add_objects(folder, path, objects?, all);
+        }
         if path.contains("://") {
             return Err(loader::refused_remote(path));
         }
@@ -390,21 +469,8 @@ impl Build<'_> {
             }
             Found::File { .. } => {
                 let (file, text) = self.loader.load_text(&folder.root, path)?;
-                let limits = &self.options.limits;
-                for mut object in read::resources(&text, &file, limits)? {
-                    if self.recorded.any {
-                        provenance::from_file(&mut object, &join(&folder.shown, path))?;
-                    }
-                    all.objects.append(object, &self.schema)?;
-                }
-                if all.objects.len() > limits.objects {
-                    return Err(Limits::exceeded(
-                        "objects in one build",
-                        limits.objects,
-                        &file,
-                    ));
-                }
-                Ok(())
+                let objects = read::resources(&text, &file, &self.options.limits)?;
+                self.add_objects(folder, path, objects, all)
             }
             Found::Nothing if loader::is_remote(path) => Err(loader::refused_remote(path)),
             Found::Nothing => Err(RenderError::missing(format!(
@@ -413,6 +479,26 @@ impl Build<'_> {
             ))
             .hint("resources are files or folders, relative to the kustomization that lists them")),
         }
+    }
+
+    fn add_objects(
+        &self,
+        folder: &Folder,
+        path: &str,
+        objects: Vec<Resource>,
+        all: &mut Accumulated,
+    ) -> Result<(), RenderError> {
+        for mut object in objects {
+            if self.recorded.any {
+                provenance::from_file(&mut object, &join(&folder.shown, path))?;
+            }
+            all.objects.append(object, &self.schema)?;
+        }
+        let limit = self.options.limits.objects;
+        if all.objects.len() > limit {
+            return Err(Limits::exceeded("objects in one build", limit, path));
+        }
+        Ok(())
     }
 
     /// Builds a folder and adds what comes out.
@@ -587,12 +673,16 @@ impl Build<'_> {
         agent: &Agent,
         all: &mut Accumulated,
     ) -> Result<(), RenderError> {
+        let watch = Watch::start(self.options.trace, &all.objects);
         Steps {
             build: self,
             folder,
         }
         .run(transformer, &mut all.objects)?;
-        settle(&mut all.objects);
+        watch.finish(
+            &format!("{} of {}", agent.kind, folder.file),
+            &mut all.objects,
+        );
         if self.recorded.any {
             provenance::transformed(&mut all.objects, agent)?;
         }
@@ -629,17 +719,6 @@ impl Build<'_> {
             }
         }
         Ok(())
-    }
-}
-
-/// Lets scalars that are one show one value.
-fn settle(objects: &mut ResourceMap) {
-    for object in objects
-        .contents_mut()
-        .iter_mut()
-        .filter(|object| object.aliases > 0)
-    {
-        alias::settle(&mut object.node);
     }
 }
 

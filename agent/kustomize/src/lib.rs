@@ -25,6 +25,7 @@ mod build;
 mod configuration;
 mod decode;
 mod error;
+mod explain;
 mod field_path;
 mod field_spec;
 mod generate;
@@ -43,6 +44,7 @@ mod resource_map;
 mod schema;
 mod selector;
 mod steps;
+mod substitute;
 mod transform;
 mod tree;
 mod yaml;
@@ -50,6 +52,7 @@ mod yaml;
 pub use error::{ErrorKind, Place, RenderError, RenderError as Error};
 pub use limits::Limits;
 pub use rendered::{Object, Rendered};
+pub use substitute::{Undefined, substitute};
 pub use tree::{Entry, MemoryTree, Tree, TreeError};
 
 /// Which files a kustomization may read.
@@ -82,6 +85,16 @@ pub enum ManagedBy {
     Labelled,
 }
 
+/// Whether to record what changed each object.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Trace {
+    /// No: the objects know their source only.
+    #[default]
+    Off,
+    /// Yes, at the cost of a copy of all objects per transformer.
+    On,
+}
+
 /// How to build.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -91,6 +104,8 @@ pub struct Options {
     pub reorder: Reorder,
     /// Whether to label objects as kustomize's.
     pub managed_by: ManagedBy,
+    /// Whether to record what changed each object, for [`Rendered::explain`].
+    pub trace: Trace,
     /// Bounds of the build.
     pub limits: Limits,
 }

@@ -56,6 +56,42 @@ impl Rendered {
         self.objects
     }
 
+    /// For each object where it came from and what changed it, as text for a person. Needs
+    /// [`crate::Trace::On`]; shows fields, never their values.
+    ///
+    /// ```
+    /// use kustomize::{MemoryTree, Options, Trace};
+    ///
+    /// let tree = MemoryTree::from([
+    ///     ("kustomization.yaml", "namePrefix: a-\nresources: [s.yaml]\n"),
+    ///     ("s.yaml", "apiVersion: v1\nkind: Service\nmetadata: {name: web}\n"),
+    /// ]);
+    /// let options = Options { trace: Trace::On, ..Options::default() };
+    /// assert_eq!(
+    ///     kustomize::render(&tree, "", &options)?.explain(),
+    ///     "Service a-web\n  from s.yaml:1\n  PrefixTransformer of kustomization.yaml: metadata.name\n",
+    /// );
+    /// # Ok::<(), kustomize::Error>(())
+    /// ```
+    pub fn explain(&self) -> String {
+        let mut out = String::new();
+        for object in &self.objects {
+            let (file, line) = object.source();
+            let namespace = object.namespace();
+            let slash = if namespace.is_empty() { "" } else { "/" };
+            let (kind, name) = (object.kind(), object.name());
+            out.extend([kind, " ", namespace, slash, name, "\n  from ", file]);
+            if line > 0 {
+                out.extend([":", &line.to_string()]);
+            }
+            out.push('\n');
+            for step in &object.trace {
+                out.extend(["  ", step, "\n"]);
+            }
+        }
+        out
+    }
+
     /// The objects as `kustomize build` prints them.
     pub fn to_yaml(&self) -> String {
         let mut out = String::new();
@@ -77,6 +113,11 @@ impl Object {
             line,
             trace,
         }
+    }
+
+    /// The object with other contents.
+    pub(crate) fn with_value(self, value: Value) -> Self {
+        Self { value, ..self }
     }
 
     /// The object as JSON.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::error::RenderError;
 use crate::id::{Gvk, ResourceId, field_text, gvk_of, meta_text};
 use crate::schema::Schema;
-use crate::yaml::{Mapping, Node};
+use crate::yaml::{Mapping, Node, alias};
 
 /// How a generated object meets one that is already there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -191,6 +191,13 @@ impl Resource {
             name,
             namespace,
         });
+    }
+
+    /// Lets scalars that are one and the same show one value, after a change to some of them.
+    pub(crate) fn settle_aliases(&mut self) {
+        if self.aliases > 0 {
+            alias::settle(&mut self.node);
+        }
     }
 
     /// `metadata`, made if it is missing.

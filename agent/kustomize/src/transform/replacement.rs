@@ -225,18 +225,14 @@ fn apply_target(
         let Some(object) = list.get_mut(position) else {
             continue;
         };
-        let place = object.describe();
         for (field, steps) in &fields {
-            copy(
-                &mut object.node,
-                value,
-                field,
-                steps,
-                target.options.as_ref(),
-                limits,
-            )
-            .map_err(|error| RenderError::invalid(format!("{error} of {place}")))?;
+            let options = target.options.as_ref();
+            let copied = copy(&mut object.node, value, field, steps, options, limits);
+            copied.map_err(|error| {
+                RenderError::invalid(format!("{error} of {}", object.describe()))
+            })?;
         }
+        object.settle_aliases();
     }
     Ok(())
 }

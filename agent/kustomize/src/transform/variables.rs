@@ -121,15 +121,18 @@ pub(crate) fn resolve(
     }
     for object in objects.contents_mut() {
         let gvk = object.gvk();
-        let place = object.describe();
+
         for spec in specs.iter().filter(|spec| gvk.is_selected(&spec.gvk)) {
-            field_path::apply(&mut object.node, &gvk, spec, Create::Never, &mut |node| {
-                replace_in(node, &values)
-            })
-            .map_err(|error| {
+            let replaced =
+                field_path::apply(&mut object.node, &gvk, spec, Create::Never, &mut |node| {
+                    replace_in(node, &values)
+                });
+            replaced.map_err(|error| {
+                let place = object.describe();
                 RenderError::invalid(format!("cannot replace variables of {place}: {error}"))
             })?;
         }
+        object.settle_aliases();
     }
     Ok(())
 }

@@ -1,12 +1,13 @@
 //! Scalars that are one and the same in several places of an object.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 
 use super::node::{Alias, Node, Scalar};
 
 /// Gives every group of aliased scalars the value that was set last.
 pub(crate) fn settle(node: &mut Node) {
-    let mut groups: HashMap<u32, Group> = HashMap::new();
+    let mut groups: HashMap<NonZeroU32, Group> = HashMap::new();
     collect(node, &mut groups);
     groups.retain(|_, group| !group.agree);
     if !groups.is_empty() {
@@ -20,7 +21,7 @@ struct Group {
     agree: bool,
 }
 
-fn collect(node: &Node, groups: &mut HashMap<u32, Group>) {
+fn collect(node: &Node, groups: &mut HashMap<NonZeroU32, Group>) {
     match node {
         Node::Mapping(map) => map.iter().for_each(|(_, value)| collect(value, groups)),
         Node::Sequence(items) => items.iter().for_each(|item| collect(item, groups)),
@@ -43,7 +44,7 @@ fn collect(node: &Node, groups: &mut HashMap<u32, Group>) {
     }
 }
 
-fn spread(node: &mut Node, groups: &HashMap<u32, Group>) {
+fn spread(node: &mut Node, groups: &HashMap<NonZeroU32, Group>) {
     match node {
         Node::Mapping(map) => map.iter_mut().for_each(|(_, value)| spread(value, groups)),
         Node::Sequence(items) => items.iter_mut().for_each(|item| spread(item, groups)),

@@ -5,6 +5,7 @@
 //! are gone after reading; kustomize's output never shows them.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 
 use super::resolve;
 
@@ -153,7 +154,7 @@ pub(crate) struct Scalar {
 /// does what shared nodes do by themselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Alias {
-    pub(crate) group: u32,
+    pub(crate) group: NonZeroU32,
     /// Changes to this scalar; the member with the most decides for its group.
     pub(crate) changes: u32,
 }
@@ -291,12 +292,16 @@ impl Node {
     }
 }
 
+/// Positions of the keys of a large map.
+#[derive(Clone, Debug)]
+struct Index(HashMap<String, usize>);
+
 /// A map with its keys in reading order. Small maps, nearly all of them, are searched; a large
 /// one carries an index, so that no operation on a huge `ConfigMap` is quadratic.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Mapping {
     entries: Vec<(String, Node)>,
-    index: Option<HashMap<String, usize>>,
+    index: Option<Box<Index>>,
     pub(crate) layout: Layout,
 }
 
@@ -339,7 +344,7 @@ impl Mapping {
 
     fn position(&self, key: &str) -> Option<usize> {
         match &self.index {
-            Some(index) => index.get(key).copied(),
+            Some(index) => index.0.get(key).copied(),
             None => self.entries.iter().position(|(name, _)| name == key),
         }
     }
@@ -367,7 +372,7 @@ impl Mapping {
         }
         let position = self.entries.len();
         if let Some(index) = &mut self.index {
-            index.insert(key.clone(), position);
+            index.0.insert(key.clone(), position);
         }
         self.entries.push((key, value));
         if self.index.is_none() && self.entries.len() > Self::SEARCHED {
@@ -377,7 +382,7 @@ impl Mapping {
                 .enumerate()
                 .map(|(at, (name, _))| (name.clone(), at))
                 .collect();
-            self.index = Some(index);
+            self.index = Some(Box::new(Index(index)));
         }
     }
 
@@ -400,9 +405,9 @@ impl Mapping {
         let position = self.position(key)?;
         let (_, value) = self.entries.swap_remove(position);
         if let Some(index) = &mut self.index {
-            index.remove(key);
+            index.0.remove(key);
             if let Some((moved, _)) = self.entries.get(position) {
-                index.insert(moved.clone(), position);
+                index.0.insert(moved.clone(), position);
             }
         }
         Some(value)

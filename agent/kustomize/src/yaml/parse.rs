@@ -126,7 +126,7 @@ pub(crate) fn locate(text: &str, file: &str, path: &[String]) -> Option<Place> {
                 }
                 pending = rest;
             }
-            Event::Scalar(..) => return place.or_else(|| Some(at())),
+            Event::Scalar(..) if pending.is_empty() => return Some(at()),
             Event::StreamStart | Event::DocumentStart(..) => {}
             _ => return place,
         }

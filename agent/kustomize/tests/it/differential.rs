@@ -18,16 +18,14 @@ fn number(variable: &str, default: u64) -> u64 {
 }
 
 fn reference() -> PathBuf {
-    let bundle = std::env::var_os("IMMUOPS_BUNDLE")
-        .map(PathBuf::from)
-        .unwrap_or_else(|| {
-            let cache = std::env::var_os("XDG_CACHE_HOME")
-                .map(PathBuf::from)
-                .unwrap_or_else(|| {
-                    PathBuf::from(std::env::var_os("HOME").expect("HOME is set")).join(".cache")
-                });
-            cache.join("immuops/bundle/current")
-        });
+    let folder = |variable| std::env::var_os(variable).map(PathBuf::from);
+    let cache = || {
+        let home = || folder("HOME").expect("HOME is set").join(".cache");
+        folder("XDG_CACHE_HOME")
+            .unwrap_or_else(home)
+            .join("immuops/bundle/current")
+    };
+    let bundle = folder("IMMUOPS_BUNDLE").unwrap_or_else(cache);
     let binary = bundle.join("bin/kubebox");
     assert!(
         binary.is_file(),
@@ -69,10 +67,11 @@ fn found(files: &Files) -> Result<String, String> {
 }
 
 fn shown(files: &Files) -> String {
-    files
+    let each: Vec<String> = files
         .iter()
         .map(|(path, text)| format!("-- {path} --\n{text}"))
-        .collect()
+        .collect();
+    each.concat()
 }
 
 /// The first lines in which two outputs differ.
@@ -83,7 +82,10 @@ fn difference(expected: &str, found: &str) -> String {
         .count();
     let part = |text: &str| -> String {
         let lines = text.lines().skip(same.saturating_sub(3)).take(8);
-        lines.map(|line| format!("  {line}\n")).collect()
+        lines
+            .map(|line| format!("  {line}\n"))
+            .collect::<Vec<_>>()
+            .concat()
     };
     format!(
         "line {}:\n expected\n{} found\n{}",

@@ -5,7 +5,11 @@ mod cases;
 #[cfg(test)]
 mod differential;
 #[cfg(test)]
+mod mutations;
+#[cfg(test)]
 mod random_tree;
+#[cfg(test)]
+mod safety;
 
 #[cfg(test)]
 mod listed {

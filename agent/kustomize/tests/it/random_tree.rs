@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-/// A deterministic source of choices (SplitMix64).
+/// A deterministic source of choices (`SplitMix64`).
 pub(crate) struct Random(u64);
 
 impl Random {
@@ -19,7 +19,7 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         usize::try_from(self.next() % bound as u64).unwrap()
     }
 
@@ -379,7 +379,7 @@ impl Maker {
                 0 => String::new(),
                 1 => format!("  target: {{kind: {kind}, name: {name}}}\n"),
                 2 => format!("  target: {{kind: {kind}}}\n"),
-                3 => format!("  target: {{name: \"{}.*\"}}\n", &name[..2]),
+                3 => format!("  target: {{name: \"{}.*\"}}\n", name.split_at(2).0),
                 _ => "  target: {labelSelector: \"app in (web, x), tier!=z\"}\n".to_owned(),
             };
             if self.random.chance(35) {
