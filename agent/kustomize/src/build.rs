@@ -1,6 +1,5 @@
 //! The build itself: kustomizations into each other, step by step in kustomize's order.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -11,6 +10,7 @@ use crate::field_spec::{self, FieldSpec, FieldSpecs};
 use crate::generate::{self, Generated};
 use crate::kustomization::{FILE_NAMES, Kustomization, Label, Selector};
 use crate::loader::{self, Found, Loader};
+use crate::parallel;
 use crate::plugin::{self, Generator, PatchSource, Transformer};
 use crate::provenance::{self, Agent, Recorded};
 use crate::read;
@@ -76,21 +76,31 @@ pub(crate) fn run(tree: &dyn Tree, dir: &str, options: &Options) -> Result<Rende
         text_map::apply(&mut all.objects, &label.into(), &labels)?;
     }
     let recorded = build.recorded;
-    let mut objects = Vec::with_capacity(all.objects.len());
-    for mut object in all.objects.into_list() {
-        recorded.clean(&mut object)?;
-        let describe = object.describe();
-        let Resource {
-            node,
-            origin: Origin { file, line },
-            trace,
-            ..
-        } = object;
-        let value = json::into_value(node)
-            .map_err(|error| RenderError::invalid(format!("cannot print {describe}: {error}")))?;
-        objects.push(Object::new(value, file, line, trace));
-    }
-    Ok(Rendered::new(objects))
+    let finished = parallel::shares(all.objects.into_list(), |share| {
+        share
+            .into_iter()
+            .map(|object| finish(object, recorded))
+            .collect::<Result<Vec<_>, _>>()
+    });
+    let finished = finished.ok_or_else(|| RenderError::invalid("a thread of the build failed"))?;
+    let objects = finished.into_iter().collect::<Result<Vec<_>, _>>()?;
+    Ok(Rendered::new(objects.into_iter().flatten().collect()))
+}
+
+/// Turns an object into what is printed.
+fn finish(mut object: Resource, recorded: Recorded) -> Result<Object, RenderError> {
+    recorded.clean(&mut object)?;
+    let name = format!("{} {}", object.kind(), object.name());
+    let Resource {
+        node,
+        origin: Origin { file, line },
+        trace,
+        ..
+    } = object;
+    let value = json::into_value(node).map_err(|error| {
+        RenderError::invalid(format!("cannot print {name} of {file}:{line}: {error}"))
+    })?;
+    Ok(Object::new(value, file, line, trace))
 }
 
 /// What kustomizations have collected so far.
@@ -190,10 +200,6 @@ struct ReadAhead(HashMap<String, Result<Vec<Resource>, RenderError>>);
 impl ReadAhead {
     /// Files held at a time.
     const BATCH: usize = 256;
-    /// Bytes below which threads cost more than they save.
-    const WORTHWHILE: usize = 64 << 10;
-    const THREADS: usize = 8;
-
     fn new<'p>(
         build: &Build<'_>,
         folder: &Folder,
@@ -208,36 +214,17 @@ impl ReadAhead {
             }
         }
         let limits = &build.options.limits;
-        let bytes: usize = texts.iter().map(|(_, _, text)| text.len()).sum();
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = if bytes < Self::WORTHWHILE {
-            1
-        } else {
-            cores.min(Self::THREADS)
-        };
-        let share = texts.len().div_ceil(threads).max(1);
-        let parse = |texts: &[(String, String, Cow<'_, str>)]| -> Vec<_> {
-            let each = texts.iter();
-            each.map(|(path, file, text)| (path.clone(), read::resources(text, file, limits)))
-                .collect()
-        };
-        let shares: Vec<_> = texts.chunks(share).collect();
-        let Some((first, others)) = shares.split_first() else {
-            return Self::default();
-        };
-        let read = std::thread::scope(|scope| {
-            let started: Vec<_> = others
-                .iter()
-                .map(|share| scope.spawn(move || parse(share)))
-                .collect();
-            let mut read = parse(first);
-            for thread in started {
-                // A thread that panicked leaves its files to their turn.
-                read.extend(thread.join().unwrap_or_default());
-            }
-            read
-        });
-        Self(read.into_iter().collect())
+        let read = parallel::shares_by(
+            texts,
+            |(_, _, text)| text.len(),
+            |share| {
+                let each = share.into_iter();
+                each.map(|(path, file, text)| (path, read::resources(&text, &file, limits)))
+                    .collect::<Vec<_>>()
+            },
+        );
+        // A share that is lost leaves its files to their turn.
+        Self(read.into_iter().flatten().flatten().collect())
     }
 
     fn take(&mut self, path: &str) -> Option<Result<Vec<Resource>, RenderError>> {

@@ -34,6 +34,7 @@ mod id;
 mod kustomization;
 mod limits;
 mod loader;
+mod parallel;
 mod path;
 mod plugin;
 mod provenance;

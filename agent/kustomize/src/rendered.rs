@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::parallel;
 use crate::yaml::emit;
 
 /// The objects of a build, in order.
@@ -94,14 +95,23 @@ impl Rendered {
 
     /// The objects as `kustomize build` prints them.
     pub fn to_yaml(&self) -> String {
-        let mut out = String::new();
-        for (number, object) in self.objects.iter().enumerate() {
-            if number > 0 {
-                out.push_str("---\n");
+        let written = |share: Vec<&Object>| {
+            let mut out = String::new();
+            for (number, object) in share.into_iter().enumerate() {
+                if number > 0 {
+                    out.push_str("---\n");
+                }
+                emit::document(&object.value, &mut out);
             }
-            emit::document(&object.value, &mut out);
-        }
-        out
+            out
+        };
+        let all: Vec<&Object> = self.objects.iter().collect();
+        let parts = parallel::shares(all, written);
+        // Only a panic in the emitter loses a share, and then this line panics in the same way.
+        parts.map_or_else(
+            || written(self.objects.iter().collect()),
+            |parts| parts.join("---\n"),
+        )
     }
 }
 

@@ -202,7 +202,11 @@ impl<'s> Walker<'s> {
                 .merge(dest.get_mut(&name), theirs.unwrap_or(Origin::Absent), shape)
                 .map_err(|error| under(&name, &error))?;
             match outcome {
-                Outcome::Dest => {}
+                Outcome::Dest => {
+                    if let Some(Node::Scalar(scalar)) = dest.get_mut(&name) {
+                        scalar.protect();
+                    }
+                }
                 Outcome::Clear => {
                     dest.remove(&name);
                 }
@@ -396,6 +400,9 @@ fn replace(origin: &Origin<'_>) -> Outcome {
 /// Sets a field to a value of the patch. A scalar takes the quotes of the scalar it replaces: a
 /// number in the place of a quoted number becomes a string.
 fn set_field(map: &mut Mapping, name: &str, mut value: Node) {
+    if let Node::Scalar(new) = &mut value {
+        new.protect();
+    }
     if let (Some(Node::Scalar(old)), Node::Scalar(new)) = (map.get(name), &mut value) {
         new.style = old.style;
         new.alias = old.alias.map(|alias| Alias {

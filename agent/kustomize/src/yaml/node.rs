@@ -26,6 +26,13 @@ pub(crate) enum Layout {
     Flow,
 }
 
+impl Layout {
+    /// The layout of a value in this one: everything between brackets is.
+    pub(crate) fn or(self, inner: Self) -> Self {
+        if self == Self::Flow { self } else { inner }
+    }
+}
+
 /// A list.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sequence {
@@ -160,13 +167,33 @@ pub(crate) struct Alias {
 }
 
 impl Scalar {
-    /// A string, whatever its text looks like.
+    /// A string, whatever its text looks like. It counts as quoted only if it must be.
     pub(crate) fn string(text: impl Into<String>) -> Self {
-        Self {
-            text: text.into(),
+        let text = text.into();
+        let style = if text.contains('\n') {
+            Style::Literal
+        } else {
+            Style::Plain
+        };
+        let mut scalar = Self {
+            text,
             tag: Tag::Str,
-            style: Style::Double,
+            style,
             alias: None,
+        };
+        scalar.protect();
+        scalar
+    }
+
+    /// Puts a string in quotes that YAML 1.1 reads as something else, as kyaml does whenever it
+    /// sets a field.
+    pub(crate) fn protect(&mut self) {
+        if self.tag == Tag::Str
+            && self.style == Style::Plain
+            && !self.text.is_empty()
+            && resolve::tag_of_v2(&self.text) != Tag::Str
+        {
+            self.style = Style::Double;
         }
     }
 
@@ -370,6 +397,11 @@ impl Mapping {
             *existing = value;
             return;
         }
+        self.push(key, value);
+    }
+
+    /// Adds a key that is known to be new.
+    pub(crate) fn push(&mut self, key: String, value: Node) {
         let position = self.entries.len();
         if let Some(index) = &mut self.index {
             index.0.insert(key.clone(), position);

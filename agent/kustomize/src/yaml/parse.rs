@@ -156,13 +156,6 @@ fn parser(text: &str) -> Parser<'_, StrInput<'_>> {
     Parser::new_from_str_with_options(text, options)
 }
 
-fn layout(style: StructureStyle) -> Layout {
-    match style {
-        StructureStyle::Block => Layout::Block,
-        StructureStyle::Flow => Layout::Flow,
-    }
-}
-
 /// A part of a file that holds one document.
 #[derive(Clone, Copy)]
 struct Chunk<'a> {
@@ -271,6 +264,16 @@ impl<'a> Reader<'a> {
         }
     }
 
+    fn layout(&self, style: StructureStyle) -> Layout {
+        match (self.dialect, style) {
+            (Dialect::Resource, StructureStyle::Flow) => Layout::Flow,
+            // Configuration is never written as YAML again.
+            (Dialect::Configuration, StructureStyle::Flow) | (_, StructureStyle::Block) => {
+                Layout::Block
+            }
+        }
+    }
+
     fn count(&mut self, nodes: usize) -> Result<(), RenderError> {
         self.nodes = self.nodes.saturating_add(nodes);
         if self.nodes > self.limits.nodes {
@@ -304,12 +307,12 @@ impl<'a> Reader<'a> {
                 (Node::Scalar(self.scalar(text, style, tag, &span)?), anchor)
             }
             Event::SequenceStart(style, anchor, _) => (
-                Node::Sequence(Sequence::new(self.sequence(depth)?, layout(style))),
+                Node::Sequence(Sequence::new(self.sequence(depth)?, self.layout(style))),
                 anchor,
             ),
             Event::MappingStart(style, anchor, _) => {
                 let mut map = self.mapping(depth)?;
-                map.layout = layout(style);
+                map.layout = self.layout(style);
                 (Node::Mapping(map), anchor)
             }
             Event::Alias(id) => {
@@ -383,7 +386,8 @@ impl<'a> Reader<'a> {
                     );
                 }
             };
-            if self.dialect == Dialect::Resource && map.contains(&key) {
+            let is_known = map.contains(&key);
+            if is_known && self.dialect == Dialect::Resource {
                 return Err(
                     RenderError::malformed(format!("key {key:?} is already in this map"))
                         .at(self.place(&span)),
@@ -391,7 +395,11 @@ impl<'a> Reader<'a> {
             }
             let next = self.next()?;
             let value = self.value(next, depth + 1)?;
-            map.insert(key, value);
+            if is_known {
+                map.insert(key, value);
+            } else {
+                map.push(key, value);
+            }
         }
         if let Some((value, span)) = merged {
             self.merge(&mut map, value, &span)?;
