@@ -1,25 +1,26 @@
 //! The build itself: kustomizations into each other, step by step in kustomize's order.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::configuration;
+use crate::configured::configured;
 use crate::error::{Place, RenderError};
 use crate::explain::Watch;
-use crate::field_spec::{self, FieldSpec, FieldSpecs};
+use crate::field_spec::{FieldSpec, FieldSpecs};
+use crate::folder::{Folder, join};
 use crate::generate::{self, Generated};
-use crate::kustomization::{FILE_NAMES, Kustomization, Label, Selector};
+use crate::kustomization::{FILE_NAMES, Kustomization};
 use crate::loader::{self, Found, Loader};
 use crate::parallel;
-use crate::plugin::{self, Generator, PatchSource, Transformer};
+use crate::plugin::{self, Generator, Transformer};
 use crate::provenance::{self, Agent, Recorded};
 use crate::read;
+use crate::read_ahead::ReadAhead;
 use crate::rendered::{Object, Rendered};
 use crate::resource::{Origin, Resource};
 use crate::resource_map::ResourceMap;
 use crate::schema::Schema;
 use crate::steps::Steps;
-use crate::transform::namespace::{Existing, Subjects};
 use crate::transform::variables::{self, Variables};
 use crate::transform::{hash, name_reference, order, text_map};
 use crate::yaml::json;
@@ -137,98 +138,6 @@ impl Accumulated {
         variables
             .into_values()
             .try_for_each(|var| variables::add(&mut self.variables, var))
-    }
-}
-
-/// A folder with a kustomization.
-#[derive(Debug)]
-pub(crate) struct Folder {
-    /// Path in the tree, without links.
-    pub(crate) root: String,
-    /// Path of the kustomization file in the tree.
-    pub(crate) file: String,
-    /// Its name.
-    name: &'static str,
-    text: String,
-    pub(crate) kustomization: Kustomization,
-    /// The folders that led here, outermost first.
-    ancestors: Vec<String>,
-    /// Path as seen from the top kustomization, for `buildMetadata`.
-    shown: String,
-}
-
-impl Folder {
-    /// The place of an entry in the kustomization file.
-    pub(crate) fn place(&self, path: &[&str]) -> Place {
-        let path: Vec<String> = path.iter().map(|step| (*step).to_owned()).collect();
-        parse::locate(&self.text, &self.file, &path).unwrap_or_else(|| Place::file_only(&self.file))
-    }
-
-    fn origin(&self) -> Origin {
-        Origin {
-            file: self.file.as_str().into(),
-            line: 0,
-        }
-    }
-
-    /// Path of the kustomization file as seen from the top one.
-    pub(crate) fn shown_file(&self) -> String {
-        join(&self.shown, self.name)
-    }
-}
-
-/// Go's `filepath.Join` for a path that may start with `..`.
-fn join(base: &str, path: &str) -> String {
-    let mut steps: Vec<&str> = Vec::new();
-    for step in base.split('/').chain(path.split('/')) {
-        match step {
-            "" | "." => {}
-            ".." if steps.last().is_some_and(|last| *last != "..") => {
-                steps.pop();
-            }
-            step => steps.push(step),
-        }
-    }
-    steps.join("/")
-}
-
-/// Files of one kustomization that are read by several threads before their turn comes. Anything
-/// but a readable file is left to its turn, so that errors come in order.
-#[derive(Default)]
-struct ReadAhead(HashMap<String, Result<Vec<Resource>, RenderError>>);
-
-impl ReadAhead {
-    /// Files held at a time.
-    const BATCH: usize = 256;
-    fn new<'p>(
-        build: &Build<'_>,
-        folder: &Folder,
-        paths: impl Iterator<Item = &'p String>,
-    ) -> Self {
-        let mut texts = Vec::new();
-        for path in paths.filter(|path| !path.contains("://")) {
-            if let Ok(Found::File { .. }) = build.loader.find(&folder.root, path)
-                && let Ok((file, text)) = build.loader.load_text(&folder.root, path)
-            {
-                texts.push((path.clone(), file, text));
-            }
-        }
-        let limits = &build.options.limits;
-        let read = parallel::shares_by(
-            texts,
-            |(_, _, text)| text.len(),
-            |share| {
-                let each = share.into_iter();
-                each.map(|(path, file, text)| (path, read::resources(&text, &file, limits)))
-                    .collect::<Vec<_>>()
-            },
-        );
-        // A share that is lost leaves its files to their turn.
-        Self(read.into_iter().flatten().flatten().collect())
-    }
-
-    fn take(&mut self, path: &str) -> Option<Result<Vec<Resource>, RenderError>> {
-        self.0.remove(path)
     }
 }
 
@@ -423,7 +332,7 @@ impl Build<'_> {
         for (number, path) in paths.iter().enumerate() {
             if number % ReadAhead::BATCH == 0 {
                 let batch = paths.iter().skip(number).take(ReadAhead::BATCH);
-                ahead = ReadAhead::new(self, folder, batch);
+                ahead = ReadAhead::new(self.loader, &folder.root, &self.options.limits, batch);
             }
             if let Err(error) = self.add_resource(folder, path, ahead.take(path), all) {
                 faults.push(error.at(folder.place(&[field, &number.to_string()])));
@@ -715,117 +624,4 @@ fn no_folder(path: &str) -> RenderError {
     }
     RenderError::missing(format!("`{path}` is no folder"))
         .hint("a component is a folder with a kustomization of kind Component")
-}
-
-type Configured = (Transformer, &'static str, Vec<String>);
-
-/// The transformers that the fields of a kustomization configure, in kustomize's order.
-fn configured(k: &Kustomization, specs: &FieldSpecs) -> Result<Vec<Configured>, RenderError> {
-    let mut list: Vec<Configured> = Vec::new();
-    let at = |field: &str, number: usize| vec![field.to_owned(), number.to_string()];
-    let whole = |field: &str| vec![field.to_owned()];
-    if !k.patches_strategic_merge.is_empty() {
-        let patches = Transformer::StrategicMerge(k.patches_strategic_merge.clone());
-        let field = whole("patchesStrategicMerge");
-        list.push((patches, "PatchStrategicMergeTransformer", field));
-    }
-    for (number, patch) in k.patches.iter().enumerate() {
-        let transformer = Transformer::Patch {
-            patch: PatchSource {
-                path: patch.path.clone(),
-                text: patch.text.clone(),
-            },
-            target: patch.target.clone(),
-            options: patch.options.clone().unwrap_or_default(),
-        };
-        list.push((transformer, "PatchTransformer", at("patches", number)));
-    }
-    if !k.namespace.is_empty() {
-        let transformer = Transformer::Namespace {
-            namespace: k.namespace.clone(),
-            specs: specs.namespace.clone(),
-            existing: Existing::Replaced,
-            subjects: Subjects::Default,
-        };
-        list.push((transformer, "NamespaceTransformer", whole("namespace")));
-    }
-    if !k.name_prefix.is_empty() {
-        let transformer = Transformer::Prefix(k.name_prefix.clone(), specs.name_prefix.clone());
-        list.push((transformer, "PrefixTransformer", whole("namePrefix")));
-    }
-    if !k.name_suffix.is_empty() {
-        let transformer = Transformer::Suffix(k.name_suffix.clone(), specs.name_suffix.clone());
-        list.push((transformer, "SuffixTransformer", whole("nameSuffix")));
-    }
-    if !(k.labels.is_empty() && k.common_labels.is_empty()) {
-        for (number, label) in k.labels.iter().enumerate() {
-            let transformer = Transformer::TextMap(label.pairs.clone(), label_specs(label, specs)?);
-            list.push((transformer, "LabelTransformer", at("labels", number)));
-        }
-        let common = Transformer::TextMap(k.common_labels.clone(), specs.common_labels.clone());
-        list.push((common, "LabelTransformer", whole("commonLabels")));
-    }
-    if !k.common_annotations.is_empty() {
-        let transformer = Transformer::TextMap(
-            k.common_annotations.clone(),
-            specs.common_annotations.clone(),
-        );
-        list.push((
-            transformer,
-            "AnnotationsTransformer",
-            whole("commonAnnotations"),
-        ));
-    }
-    for (number, patch) in k.patches_json6902.iter().enumerate() {
-        let transformer = Transformer::Json6902 {
-            patch: PatchSource {
-                path: patch.path.clone(),
-                text: patch.text.clone(),
-            },
-            target: Some(patch.target.clone().unwrap_or_else(Selector::default)),
-        };
-        list.push((
-            transformer,
-            "PatchJson6902Transformer",
-            at("patchesJson6902", number),
-        ));
-    }
-    for (number, replica) in k.replicas.iter().enumerate() {
-        let transformer = Transformer::Replica(replica.clone(), specs.replicas.clone());
-        list.push((
-            transformer,
-            "ReplicaCountTransformer",
-            at("replicas", number),
-        ));
-    }
-    for (number, image) in k.images.iter().enumerate() {
-        let transformer = Transformer::Image(image.clone(), specs.images.clone());
-        list.push((transformer, "ImageTagTransformer", at("images", number)));
-    }
-    if !k.replacements.is_empty() {
-        let transformer = Transformer::Replacements(k.replacements.clone());
-        list.push((transformer, "ReplacementTransformer", whole("replacements")));
-    }
-    Ok(list)
-}
-
-/// The fields that one `labels` entry goes into.
-fn label_specs(label: &Label, specs: &FieldSpecs) -> Result<Vec<FieldSpec>, RenderError> {
-    let mut fields = configuration::specs(&label.fields);
-    field_spec::merge(&mut fields, &specs.labels)?;
-    if label.include_selectors {
-        field_spec::merge(&mut fields, &specs.common_labels)?;
-    } else {
-        if label.include_templates {
-            field_spec::merge(&mut fields, &specs.template_labels)?;
-        }
-        if label.include_volume_claim_templates {
-            field_spec::merge(&mut fields, &specs.volume_claim_template_labels)?;
-        }
-        field_spec::merge(
-            &mut fields,
-            &[FieldSpec::everywhere("metadata/labels", true)],
-        )?;
-    }
-    Ok(fields)
 }

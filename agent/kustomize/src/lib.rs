@@ -23,11 +23,13 @@
 
 mod build;
 mod configuration;
+mod configured;
 mod decode;
 mod error;
 mod explain;
 mod field_path;
 mod field_spec;
+mod folder;
 mod generate;
 mod go_regex;
 mod id;
@@ -39,6 +41,7 @@ mod path;
 mod plugin;
 mod provenance;
 mod read;
+mod read_ahead;
 mod rendered;
 mod resource;
 mod resource_map;
