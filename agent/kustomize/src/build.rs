@@ -3,20 +3,24 @@
 use std::sync::Arc;
 
 use crate::configuration;
+use crate::configured::configured;
 use crate::error::{Place, RenderError};
-use crate::field_spec::{self, FieldSpec, FieldSpecs};
+use crate::explain::Watch;
+use crate::field_spec::{FieldSpec, FieldSpecs};
+use crate::folder::{Folder, join};
 use crate::generate::{self, Generated};
-use crate::kustomization::{FILE_NAMES, Kustomization, Label, Selector};
+use crate::kustomization::{FILE_NAMES, Kustomization};
 use crate::loader::{self, Found, Loader};
-use crate::plugin::{self, Generator, PatchSource, Transformer};
+use crate::parallel;
+use crate::plugin::{self, Generator, Transformer};
 use crate::provenance::{self, Agent, Recorded};
 use crate::read;
+use crate::read_ahead::ReadAhead;
 use crate::rendered::{Object, Rendered};
 use crate::resource::{Origin, Resource};
 use crate::resource_map::ResourceMap;
 use crate::schema::Schema;
 use crate::steps::Steps;
-use crate::transform::namespace::{Existing, Subjects};
 use crate::transform::variables::{self, Variables};
 use crate::transform::{hash, name_reference, order, text_map};
 use crate::yaml::json;
@@ -50,10 +54,16 @@ pub(crate) fn run(tree: &dyn Tree, dir: &str, options: &Options) -> Result<Rende
     build.use_schema(&folder, SchemaUse::Top)?;
     let mut all = build.accumulate(&folder, Accumulated::default())?;
     let schema = Arc::clone(&build.schema);
+    let watch = Watch::start(options.trace, &all.objects);
     hash::apply(&mut all.objects, &schema)?;
+    watch.finish("name hash", &mut all.objects);
     if let Some(specs) = &all.specs {
+        let watch = Watch::start(options.trace, &all.objects);
         name_reference::apply(&mut all.objects, &specs.name_reference, &schema)?;
+        watch.finish("name references", &mut all.objects);
+        let watch = Watch::start(options.trace, &all.objects);
         variables::resolve(&mut all.objects, &all.variables, &specs.var_reference)?;
+        watch.finish("variables", &mut all.objects);
     }
     all.objects.list_mut().retain(|object| !object.is_local());
     let sort_options = folder.kustomization.sort_options.as_ref();
@@ -67,21 +77,31 @@ pub(crate) fn run(tree: &dyn Tree, dir: &str, options: &Options) -> Result<Rende
         text_map::apply(&mut all.objects, &label.into(), &labels)?;
     }
     let recorded = build.recorded;
-    let mut objects = Vec::with_capacity(all.objects.len());
-    for mut object in all.objects.into_list() {
-        recorded.clean(&mut object)?;
-        let describe = object.describe();
-        let Resource {
-            node,
-            origin: Origin { file, line },
-            trace,
-            ..
-        } = object;
-        let value = json::into_value(node)
-            .map_err(|error| RenderError::invalid(format!("cannot print {describe}: {error}")))?;
-        objects.push(Object::new(value, file, line, trace));
-    }
-    Ok(Rendered::new(objects))
+    let finished = parallel::shares(all.objects.into_list(), |share| {
+        share
+            .into_iter()
+            .map(|object| finish(object, recorded))
+            .collect::<Result<Vec<_>, _>>()
+    });
+    let finished = finished.ok_or_else(|| RenderError::invalid("a thread of the build failed"))?;
+    let objects = finished.into_iter().collect::<Result<Vec<_>, _>>()?;
+    Ok(Rendered::new(objects.into_iter().flatten().collect()))
+}
+
+/// Turns an object into what is printed.
+fn finish(mut object: Resource, recorded: Recorded) -> Result<Object, RenderError> {
+    recorded.clean(&mut object)?;
+    let name = format!("{} {}", object.kind(), object.name());
+    let Resource {
+        node,
+        origin: Origin { file, line },
+        trace,
+        ..
+    } = object;
+    let value = json::into_value(node).map_err(|error| {
+        RenderError::invalid(format!("cannot print {name} of {file}:{line}: {error}"))
+    })?;
+    Ok(Object::new(value, file, line, trace))
 }
 
 /// What kustomizations have collected so far.
@@ -119,58 +139,6 @@ impl Accumulated {
             .into_values()
             .try_for_each(|var| variables::add(&mut self.variables, var))
     }
-}
-
-/// A folder with a kustomization.
-#[derive(Debug)]
-pub(crate) struct Folder {
-    /// Path in the tree, without links.
-    pub(crate) root: String,
-    /// Path of the kustomization file in the tree.
-    pub(crate) file: String,
-    /// Its name.
-    name: &'static str,
-    text: String,
-    pub(crate) kustomization: Kustomization,
-    /// The folders that led here, outermost first.
-    ancestors: Vec<String>,
-    /// Path as seen from the top kustomization, for `buildMetadata`.
-    shown: String,
-}
-
-impl Folder {
-    /// The place of an entry in the kustomization file.
-    pub(crate) fn place(&self, path: &[&str]) -> Place {
-        let path: Vec<String> = path.iter().map(|step| (*step).to_owned()).collect();
-        parse::locate(&self.text, &self.file, &path).unwrap_or_else(|| Place::file_only(&self.file))
-    }
-
-    fn origin(&self) -> Origin {
-        Origin {
-            file: self.file.as_str().into(),
-            line: 0,
-        }
-    }
-
-    /// Path of the kustomization file as seen from the top one.
-    pub(crate) fn shown_file(&self) -> String {
-        join(&self.shown, self.name)
-    }
-}
-
-/// Go's `filepath.Join` for a path that may start with `..`.
-fn join(base: &str, path: &str) -> String {
-    let mut steps: Vec<&str> = Vec::new();
-    for step in base.split('/').chain(path.split('/')) {
-        match step {
-            "" | "." => {}
-            ".." if steps.last().is_some_and(|last| *last != "..") => {
-                steps.pop();
-            }
-            step => steps.push(step),
-        }
-    }
-    steps.join("/")
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -360,8 +328,13 @@ impl Build<'_> {
     ) -> Result<(), RenderError> {
         const REPORTED: usize = 20;
         let mut faults = Vec::new();
+        let mut ahead = ReadAhead::default();
         for (number, path) in paths.iter().enumerate() {
-            if let Err(error) = self.add_resource(folder, path, all) {
+            if number % ReadAhead::BATCH == 0 {
+                let batch = paths.iter().skip(number).take(ReadAhead::BATCH);
+                ahead = ReadAhead::new(self.loader, &folder.root, &self.options.limits, batch);
+            }
+            if let Err(error) = self.add_resource(folder, path, ahead.take(path), all) {
                 faults.push(error.at(folder.place(&[field, &number.to_string()])));
                 if faults.len() == REPORTED {
                     break;
@@ -375,8 +348,12 @@ impl Build<'_> {
         &mut self,
         folder: &Folder,
         path: &str,
+        read: Option<Result<Vec<Resource>, RenderError>>,
         all: &mut Accumulated,
     ) -> Result<(), RenderError> {
+        if let Some(objects) = read {
+            return self.add_objects(folder, path, objects?, all);
+        }
         if path.contains("://") {
             return Err(loader::refused_remote(path));
         }
@@ -388,21 +365,8 @@ impl Build<'_> {
             }
             Found::File { .. } => {
                 let (file, text) = self.loader.load_text(&folder.root, path)?;
-                let limits = &self.options.limits;
-                for mut object in read::resources(&text, &file, limits)? {
-                    if self.recorded.any {
-                        provenance::from_file(&mut object, &join(&folder.shown, path))?;
-                    }
-                    all.objects.append(object, &self.schema)?;
-                }
-                if all.objects.len() > limits.objects {
-                    return Err(Limits::exceeded(
-                        "objects in one build",
-                        limits.objects,
-                        &file,
-                    ));
-                }
-                Ok(())
+                let objects = read::resources(&text, &file, &self.options.limits)?;
+                self.add_objects(folder, path, objects, all)
             }
             Found::Nothing if loader::is_remote(path) => Err(loader::refused_remote(path)),
             Found::Nothing => Err(RenderError::missing(format!(
@@ -411,6 +375,26 @@ impl Build<'_> {
             ))
             .hint("resources are files or folders, relative to the kustomization that lists them")),
         }
+    }
+
+    fn add_objects(
+        &self,
+        folder: &Folder,
+        path: &str,
+        objects: Vec<Resource>,
+        all: &mut Accumulated,
+    ) -> Result<(), RenderError> {
+        for mut object in objects {
+            if self.recorded.any {
+                provenance::from_file(&mut object, &join(&folder.shown, path))?;
+            }
+            all.objects.append(object, &self.schema)?;
+        }
+        let limit = self.options.limits.objects;
+        if all.objects.len() > limit {
+            return Err(Limits::exceeded("objects in one build", limit, path));
+        }
+        Ok(())
     }
 
     /// Builds a folder and adds what comes out.
@@ -585,11 +569,16 @@ impl Build<'_> {
         agent: &Agent,
         all: &mut Accumulated,
     ) -> Result<(), RenderError> {
+        let watch = Watch::start(self.options.trace, &all.objects);
         Steps {
             build: self,
             folder,
         }
         .run(transformer, &mut all.objects)?;
+        watch.finish(
+            &format!("{} of {}", agent.kind, folder.file),
+            &mut all.objects,
+        );
         if self.recorded.any {
             provenance::transformed(&mut all.objects, agent)?;
         }
@@ -635,117 +624,4 @@ fn no_folder(path: &str) -> RenderError {
     }
     RenderError::missing(format!("`{path}` is no folder"))
         .hint("a component is a folder with a kustomization of kind Component")
-}
-
-type Configured = (Transformer, &'static str, Vec<String>);
-
-/// The transformers that the fields of a kustomization configure, in kustomize's order.
-fn configured(k: &Kustomization, specs: &FieldSpecs) -> Result<Vec<Configured>, RenderError> {
-    let mut list: Vec<Configured> = Vec::new();
-    let at = |field: &str, number: usize| vec![field.to_owned(), number.to_string()];
-    let whole = |field: &str| vec![field.to_owned()];
-    if !k.patches_strategic_merge.is_empty() {
-        let patches = Transformer::StrategicMerge(k.patches_strategic_merge.clone());
-        let field = whole("patchesStrategicMerge");
-        list.push((patches, "PatchStrategicMergeTransformer", field));
-    }
-    for (number, patch) in k.patches.iter().enumerate() {
-        let transformer = Transformer::Patch {
-            patch: PatchSource {
-                path: patch.path.clone(),
-                text: patch.text.clone(),
-            },
-            target: patch.target.clone(),
-            options: patch.options.clone().unwrap_or_default(),
-        };
-        list.push((transformer, "PatchTransformer", at("patches", number)));
-    }
-    if !k.namespace.is_empty() {
-        let transformer = Transformer::Namespace {
-            namespace: k.namespace.clone(),
-            specs: specs.namespace.clone(),
-            existing: Existing::Replaced,
-            subjects: Subjects::Default,
-        };
-        list.push((transformer, "NamespaceTransformer", whole("namespace")));
-    }
-    if !k.name_prefix.is_empty() {
-        let transformer = Transformer::Prefix(k.name_prefix.clone(), specs.name_prefix.clone());
-        list.push((transformer, "PrefixTransformer", whole("namePrefix")));
-    }
-    if !k.name_suffix.is_empty() {
-        let transformer = Transformer::Suffix(k.name_suffix.clone(), specs.name_suffix.clone());
-        list.push((transformer, "SuffixTransformer", whole("nameSuffix")));
-    }
-    if !(k.labels.is_empty() && k.common_labels.is_empty()) {
-        for (number, label) in k.labels.iter().enumerate() {
-            let transformer = Transformer::TextMap(label.pairs.clone(), label_specs(label, specs)?);
-            list.push((transformer, "LabelTransformer", at("labels", number)));
-        }
-        let common = Transformer::TextMap(k.common_labels.clone(), specs.common_labels.clone());
-        list.push((common, "LabelTransformer", whole("commonLabels")));
-    }
-    if !k.common_annotations.is_empty() {
-        let transformer = Transformer::TextMap(
-            k.common_annotations.clone(),
-            specs.common_annotations.clone(),
-        );
-        list.push((
-            transformer,
-            "AnnotationsTransformer",
-            whole("commonAnnotations"),
-        ));
-    }
-    for (number, patch) in k.patches_json6902.iter().enumerate() {
-        let transformer = Transformer::Json6902 {
-            patch: PatchSource {
-                path: patch.path.clone(),
-                text: patch.text.clone(),
-            },
-            target: Some(patch.target.clone().unwrap_or_else(Selector::default)),
-        };
-        list.push((
-            transformer,
-            "PatchJson6902Transformer",
-            at("patchesJson6902", number),
-        ));
-    }
-    for (number, replica) in k.replicas.iter().enumerate() {
-        let transformer = Transformer::Replica(replica.clone(), specs.replicas.clone());
-        list.push((
-            transformer,
-            "ReplicaCountTransformer",
-            at("replicas", number),
-        ));
-    }
-    for (number, image) in k.images.iter().enumerate() {
-        let transformer = Transformer::Image(image.clone(), specs.images.clone());
-        list.push((transformer, "ImageTagTransformer", at("images", number)));
-    }
-    if !k.replacements.is_empty() {
-        let transformer = Transformer::Replacements(k.replacements.clone());
-        list.push((transformer, "ReplacementTransformer", whole("replacements")));
-    }
-    Ok(list)
-}
-
-/// The fields that one `labels` entry goes into.
-fn label_specs(label: &Label, specs: &FieldSpecs) -> Result<Vec<FieldSpec>, RenderError> {
-    let mut fields = configuration::specs(&label.fields);
-    field_spec::merge(&mut fields, &specs.labels)?;
-    if label.include_selectors {
-        field_spec::merge(&mut fields, &specs.common_labels)?;
-    } else {
-        if label.include_templates {
-            field_spec::merge(&mut fields, &specs.template_labels)?;
-        }
-        if label.include_volume_claim_templates {
-            field_spec::merge(&mut fields, &specs.volume_claim_template_labels)?;
-        }
-        field_spec::merge(
-            &mut fields,
-            &[FieldSpec::everywhere("metadata/labels", true)],
-        )?;
-    }
-    Ok(fields)
 }

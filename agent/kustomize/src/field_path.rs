@@ -20,6 +20,7 @@ impl Create {
                 text: String::new(),
                 tag: Tag::Str,
                 style: Style::Plain,
+                alias: None,
             }),
         }
     }

@@ -7,7 +7,7 @@ use crate::error::{Place, RenderError};
 use crate::kustomization::{GeneratorArgs, GeneratorOptions, TextMap};
 use crate::loader::Loader;
 use crate::resource::{Behavior, Origin, Resource};
-use crate::yaml::{Mapping, Node};
+use crate::yaml::{Mapping, Node, Scalar, Style};
 
 /// Which kind a generator makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,11 +119,19 @@ pub(crate) fn merge_options(
     Some(merged)
 }
 
+/// Labels and annotations of generators are written in quotes, which later patches keep.
+fn single_quoted(text: &str) -> Node {
+    Node::Scalar(Scalar {
+        style: Style::Single,
+        ..Scalar::string(text)
+    })
+}
+
 fn text_map(texts: &TextMap) -> Node {
     Node::Mapping(
         texts
             .iter()
-            .map(|(key, text)| (key.clone(), Node::string(text.as_str())))
+            .map(|(key, text)| (key.clone(), single_quoted(text)))
             .collect(),
     )
 }

@@ -23,26 +23,32 @@
 
 mod build;
 mod configuration;
+mod configured;
 mod decode;
 mod error;
+mod explain;
 mod field_path;
 mod field_spec;
+mod folder;
 mod generate;
 mod go_regex;
 mod id;
 mod kustomization;
 mod limits;
 mod loader;
+mod parallel;
 mod path;
 mod plugin;
 mod provenance;
 mod read;
+mod read_ahead;
 mod rendered;
 mod resource;
 mod resource_map;
 mod schema;
 mod selector;
 mod steps;
+mod substitute;
 mod transform;
 mod tree;
 mod yaml;
@@ -50,6 +56,7 @@ mod yaml;
 pub use error::{ErrorKind, Place, RenderError, RenderError as Error};
 pub use limits::Limits;
 pub use rendered::{Object, Rendered};
+pub use substitute::{Undefined, substitute};
 pub use tree::{Entry, MemoryTree, Tree, TreeError};
 
 /// Which files a kustomization may read.
@@ -82,6 +89,16 @@ pub enum ManagedBy {
     Labelled,
 }
 
+/// Whether to record what changed each object.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Trace {
+    /// No: the objects know their source only.
+    #[default]
+    Off,
+    /// Yes, at the cost of a copy of all objects per transformer.
+    On,
+}
+
 /// How to build.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -91,6 +108,8 @@ pub struct Options {
     pub reorder: Reorder,
     /// Whether to label objects as kustomize's.
     pub managed_by: ManagedBy,
+    /// Whether to record what changed each object, for [`Rendered::explain`].
+    pub trace: Trace,
     /// Bounds of the build.
     pub limits: Limits,
 }

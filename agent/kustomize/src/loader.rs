@@ -65,12 +65,12 @@ impl<'t> Loader<'t> {
         let mut steps = clean(base, path)?;
         let mut links = 0;
         'restart: loop {
+            if let Some(step) = steps.iter().find(|step| is_git(step)) {
+                return Err(RenderError::refused(format!("`{path}` leads into {step}"))
+                    .hint("files of git itself are never read"));
+            }
             let mut walked = String::new();
             for (at, step) in steps.iter().enumerate() {
-                if is_git(step) {
-                    return Err(RenderError::refused(format!("`{path}` leads into {step}"))
-                        .hint("files of git itself are never read"));
-                }
                 let parent = walked.clone();
                 if !walked.is_empty() {
                     walked.push('/');

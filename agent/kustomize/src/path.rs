@@ -173,6 +173,7 @@ impl New {
                 text: String::new(),
                 tag: Tag::Str,
                 style: Style::Plain,
+                alias: None,
             }),
             Self::Sequence => Node::Sequence(Sequence::default()),
             Self::Mapping => Node::Mapping(Mapping::new()),

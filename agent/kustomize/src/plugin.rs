@@ -18,7 +18,7 @@ use crate::yaml::{Mapping, Node};
 /// A generator that an object configures.
 #[derive(Debug)]
 pub(crate) enum Generator {
-    Args(Generated, GeneratorArgs),
+    Args(Generated, Box<GeneratorArgs>),
     /// An object that is known already.
     Object(Node),
 }
@@ -202,7 +202,7 @@ pub(crate) fn generator(object: &Resource) -> Result<Generator, RenderError> {
     if !args.env.is_empty() {
         args.envs.push(std::mem::take(&mut args.env));
     }
-    Ok(Generator::Args(generated, args))
+    Ok(Generator::Args(generated, Box::new(args)))
 }
 
 fn iam_policy(object: &Resource) -> Result<Node, RenderError> {

@@ -99,6 +99,7 @@ fn unquoted(text: &str) -> Node {
         text: text.to_owned(),
         tag: Tag::Str,
         style: Style::Plain,
+        alias: None,
     })
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::parallel;
 use crate::yaml::emit;
 
 /// The objects of a build, in order.
@@ -56,16 +57,61 @@ impl Rendered {
         self.objects
     }
 
-    /// The objects as `kustomize build` prints them.
-    pub fn to_yaml(&self) -> String {
+    /// For each object where it came from and what changed it, as text for a person. Needs
+    /// [`crate::Trace::On`]; shows fields, never their values.
+    ///
+    /// ```
+    /// use kustomize::{MemoryTree, Options, Trace};
+    ///
+    /// let tree = MemoryTree::from([
+    ///     ("kustomization.yaml", "namePrefix: a-\nresources: [s.yaml]\n"),
+    ///     ("s.yaml", "apiVersion: v1\nkind: Service\nmetadata: {name: web}\n"),
+    /// ]);
+    /// let options = Options { trace: Trace::On, ..Options::default() };
+    /// assert_eq!(
+    ///     kustomize::render(&tree, "", &options)?.explain(),
+    ///     "Service a-web\n  from s.yaml:1\n  PrefixTransformer of kustomization.yaml: metadata.name\n",
+    /// );
+    /// # Ok::<(), kustomize::Error>(())
+    /// ```
+    pub fn explain(&self) -> String {
         let mut out = String::new();
-        for (number, object) in self.objects.iter().enumerate() {
-            if number > 0 {
-                out.push_str("---\n");
+        for object in &self.objects {
+            let (file, line) = object.source();
+            let namespace = object.namespace();
+            let slash = if namespace.is_empty() { "" } else { "/" };
+            let (kind, name) = (object.kind(), object.name());
+            out.extend([kind, " ", namespace, slash, name, "\n  from ", file]);
+            if line > 0 {
+                out.extend([":", &line.to_string()]);
             }
-            emit::document(&object.value, &mut out);
+            out.push('\n');
+            for step in &object.trace {
+                out.extend(["  ", step, "\n"]);
+            }
         }
         out
+    }
+
+    /// The objects as `kustomize build` prints them.
+    pub fn to_yaml(&self) -> String {
+        let written = |share: Vec<&Object>| {
+            let mut out = String::new();
+            for (number, object) in share.into_iter().enumerate() {
+                if number > 0 {
+                    out.push_str("---\n");
+                }
+                emit::document(&object.value, &mut out);
+            }
+            out
+        };
+        let all: Vec<&Object> = self.objects.iter().collect();
+        let parts = parallel::shares(all, written);
+        // Only a panic in the emitter loses a share, and then this line panics in the same way.
+        parts.map_or_else(
+            || written(self.objects.iter().collect()),
+            |parts| parts.join("---\n"),
+        )
     }
 }
 
@@ -77,6 +123,11 @@ impl Object {
             line,
             trace,
         }
+    }
+
+    /// The object with other contents.
+    pub(crate) fn with_value(self, value: Value) -> Self {
+        Self { value, ..self }
     }
 
     /// The object as JSON.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::error::RenderError;
 use crate::id::{Gvk, ResourceId, field_text, gvk_of, meta_text};
 use crate::schema::Schema;
-use crate::yaml::{Mapping, Node};
+use crate::yaml::{Mapping, Node, alias};
 
 /// How a generated object meets one that is already there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,6 +56,8 @@ pub(crate) struct Resource {
     /// Names of the variables that read a field of this object.
     pub(crate) variables: Vec<String>,
     pub(crate) origin: Origin,
+    /// Groups of scalars that change together, used up so far.
+    pub(crate) aliases: u32,
     /// What changed the object, in order; kept only when asked for.
     pub(crate) trace: Vec<String>,
 }
@@ -102,6 +104,7 @@ impl Resource {
             needs_hash: false,
             variables: Vec::new(),
             origin,
+            aliases: 0,
             trace: Vec::new(),
         };
         // A generator of the user's own may say these by annotation.
@@ -188,6 +191,13 @@ impl Resource {
             name,
             namespace,
         });
+    }
+
+    /// Lets scalars that are one and the same show one value, after a change to some of them.
+    pub(crate) fn settle_aliases(&mut self) {
+        if self.aliases > 0 {
+            alias::settle(&mut self.node);
+        }
     }
 
     /// `metadata`, made if it is missing.

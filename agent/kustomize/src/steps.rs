@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::build::{Build, Folder};
+use crate::build::Build;
 use crate::decode::{Decode as _, Unknown};
 use crate::error::RenderError;
+use crate::folder::Folder;
 use crate::kustomization::{ReplacementField, decode_failed};
 use crate::plugin::{PatchSource, Transformer, ValueTarget, ValueTargets};
 use crate::read;

@@ -38,7 +38,7 @@ impl TreeError {
 /// Paths are relative to the root, separated by `/`, without `.` and `..`; the root is the empty
 /// path. An implementation answers for exactly the path given and must not follow links: the
 /// build follows them itself, and only inside the tree.
-pub trait Tree: Sync {
+pub trait Tree {
     /// What is at `path`; `None` if nothing is.
     fn entry(&self, path: &str) -> Result<Option<Entry>, TreeError>;
 

@@ -40,7 +40,7 @@ pub(crate) fn apply(
         if fields.is_empty() {
             continue;
         }
-        let describe = object.describe();
+
         let referrer = Referrer::new(position, object, &names)?;
         for (target, spec) in fields.iter() {
             let search = Search {
@@ -49,16 +49,19 @@ pub(crate) fn apply(
                 target,
                 spec,
             };
-            field_path::walk(&mut object.node, spec.steps(), Create::Never, &mut |node| {
-                search.set(node)
-            })
-            .map_err(|error| {
+            let walked =
+                field_path::walk(&mut object.node, spec.steps(), Create::Never, &mut |node| {
+                    search.set(node)
+                });
+            walked.map_err(|error| {
                 RenderError::invalid(format!(
-                    "updating name reference in field `{}` of {describe}: {error}",
-                    spec.path
+                    "updating name reference in field `{}` of {}: {error}",
+                    spec.path,
+                    object.describe()
                 ))
             })?;
         }
+        object.settle_aliases();
     }
     Ok(())
 }

@@ -78,7 +78,7 @@ impl NamespaceChange<'_> {
         schema: &Schema,
     ) -> Result<(), RenderError> {
         let gvk = object.gvk();
-        let place = object.describe();
+
         let is_binding = matches!(gvk.kind.as_str(), "RoleBinding" | "ClusterRoleBinding");
         let mut set = |node: &mut Node| self.set(node);
         let own = [step("metadata"), step("namespace")];
@@ -104,7 +104,9 @@ impl NamespaceChange<'_> {
             }
             Ok(())
         };
-        change().map_err(|error: String| {
+        let changed: Result<(), String> = change();
+        changed.map_err(|error| {
+            let place = object.describe();
             RenderError::invalid(format!("cannot set the namespace of {place}: {error}"))
         })
     }
@@ -120,11 +122,10 @@ impl NamespaceChange<'_> {
             return Ok(());
         }
         let style = scalar.style;
-        *scalar = Scalar {
-            text: self.namespace.to_owned(),
-            tag: Tag::Str,
+        scalar.replace(Scalar {
             style,
-        };
+            ..Scalar::string(self.namespace)
+        });
         Ok(())
     }
 

@@ -251,7 +251,9 @@ fn apply_strategic(
     if !options.allow_name_change {
         object.set_name(&name)?;
     }
-    object.set_namespace(&namespace)
+    object.set_namespace(&namespace)?;
+    object.settle_aliases();
+    Ok(())
 }
 
 fn apply_json(object: &mut Resource, patch: &JsonPatch) -> Result<(), RenderError> {

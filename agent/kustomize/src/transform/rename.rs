@@ -60,24 +60,22 @@ pub(crate) fn apply(
                 object.remember_name(schema);
             }
             let gvk = object.gvk();
-            let place = object.describe();
-            field_path::apply(
-                &mut object.node,
-                &gvk,
-                spec,
-                Create::Scalar,
-                &mut |node| match node {
-                    Node::Scalar(scalar) => {
-                        let renamed = affix.around(&scalar.text);
-                        scalar.set_text(renamed);
-                        Ok(())
+            let renamed =
+                field_path::apply(&mut object.node, &gvk, spec, Create::Scalar, &mut |node| {
+                    match node {
+                        Node::Scalar(scalar) => {
+                            let renamed = affix.around(&scalar.text);
+                            scalar.set_text(renamed);
+                            Ok(())
+                        }
+                        Node::Sequence(_) | Node::Mapping(_) => {
+                            Err(format!("expected a name, found {}", node.kind()))
+                        }
                     }
-                    Node::Sequence(_) | Node::Mapping(_) => {
-                        Err(format!("expected a name, found {}", node.kind()))
-                    }
-                },
-            )
-            .map_err(|error| RenderError::invalid(format!("cannot rename {place}: {error}")))?;
+                });
+            renamed.map_err(|error| {
+                RenderError::invalid(format!("cannot rename {}: {error}", object.describe()))
+            })?;
         }
     }
     Ok(())

@@ -225,18 +225,14 @@ fn apply_target(
         let Some(object) = list.get_mut(position) else {
             continue;
         };
-        let place = object.describe();
         for (field, steps) in &fields {
-            copy(
-                &mut object.node,
-                value,
-                field,
-                steps,
-                target.options.as_ref(),
-                limits,
-            )
-            .map_err(|error| RenderError::invalid(format!("{error} of {place}")))?;
+            let options = target.options.as_ref();
+            let copied = copy(&mut object.node, value, field, steps, options, limits);
+            copied.map_err(|error| {
+                RenderError::invalid(format!("{error} of {}", object.describe()))
+            })?;
         }
+        object.settle_aliases();
     }
     Ok(())
 }
@@ -301,7 +297,10 @@ fn set(
             let text = value.text().unwrap_or_default();
             match found {
                 Found::Created => *target = Node::plain(text),
-                Found::Existing => text.clone_into(&mut scalar.text),
+                Found::Existing => scalar.replace(Scalar {
+                    text: text.to_owned(),
+                    ..scalar.clone()
+                }),
             }
         }
         Node::Sequence(_) | Node::Mapping(_) => *target = value,

@@ -48,11 +48,13 @@ pub(crate) fn apply(
                             }
                         };
                         let style = scalar.style;
-                        *scalar = Scalar {
-                            text: replica.count.to_string(),
+                        let text = replica.count.to_string();
+                        scalar.replace(Scalar {
+                            text,
                             tag,
                             style,
-                        };
+                            alias: None,
+                        });
                         Ok(())
                     }
                     Node::Sequence(_) | Node::Mapping(_) => {

@@ -1,11 +1,13 @@
 //! Labels and annotations.
 
+use std::num::NonZeroU32;
+
 use crate::error::RenderError;
 use crate::field_path::{self, Create};
 use crate::field_spec::FieldSpec;
 use crate::kustomization::TextMap;
 use crate::resource_map::ResourceMap;
-use crate::yaml::Node;
+use crate::yaml::{Alias, Node, Scalar};
 
 /// Sets every pair in each field that the specs name.
 pub(crate) fn apply(
@@ -18,13 +20,28 @@ pub(crate) fn apply(
     }
     for object in objects.contents_mut() {
         let gvk = object.gvk();
+        // What one run adds under one key is one scalar, wherever it is added.
+        let mut replaced = false;
+        let first_group = object.aliases;
+        object.aliases += u32::try_from(pairs.len()).unwrap_or(u32::MAX);
         for spec in specs.iter().filter(|spec| gvk.is_selected(&spec.gvk)) {
             let result =
                 field_path::apply(&mut object.node, &gvk, spec, Create::Mapping, &mut |node| {
                     match node {
                         Node::Mapping(map) => {
-                            for (key, value) in pairs {
-                                map.insert(key.as_str(), Node::string(value.as_str()));
+                            for (group, (key, value)) in (first_group + 1..).zip(pairs) {
+                                let value = Scalar::string(value.as_str());
+                                if let Some(Node::Scalar(existing)) = map.get_mut(key) {
+                                    existing.replace(Scalar {
+                                        style: existing.style,
+                                        ..value
+                                    });
+                                    replaced = true;
+                                    continue;
+                                }
+                                let group = NonZeroU32::new(group);
+                                let alias = group.map(|group| Alias { group, changes: 0 });
+                                map.insert(key.as_str(), Node::Scalar(Scalar { alias, ..value }));
                             }
                             Ok(())
                         }
@@ -40,6 +57,9 @@ pub(crate) fn apply(
                     object.describe()
                 ))
             })?;
+        }
+        if replaced {
+            object.settle_aliases();
         }
     }
     Ok(())

@@ -121,15 +121,18 @@ pub(crate) fn resolve(
     }
     for object in objects.contents_mut() {
         let gvk = object.gvk();
-        let place = object.describe();
+
         for spec in specs.iter().filter(|spec| gvk.is_selected(&spec.gvk)) {
-            field_path::apply(&mut object.node, &gvk, spec, Create::Never, &mut |node| {
-                replace_in(node, &values)
-            })
-            .map_err(|error| {
+            let replaced =
+                field_path::apply(&mut object.node, &gvk, spec, Create::Never, &mut |node| {
+                    replace_in(node, &values)
+                });
+            replaced.map_err(|error| {
+                let place = object.describe();
                 RenderError::invalid(format!("cannot replace variables of {place}: {error}"))
             })?;
         }
+        object.settle_aliases();
     }
     Ok(())
 }
@@ -189,21 +192,21 @@ fn replace_in(node: &mut Node, values: &Values<'_>) -> Result<(), String> {
     match node {
         Node::Scalar(scalar) => {
             if scalar.tag == Tag::Str {
-                *scalar = expand(&scalar.text, values);
+                scalar.replace(expand(&scalar.text, values));
             }
             Ok(())
         }
         Node::Mapping(map) => {
             for (_, value) in map.iter_mut() {
                 if let Node::Scalar(scalar @ Scalar { tag: Tag::Str, .. }) = value {
-                    *scalar = expand(&scalar.text, values);
+                    scalar.replace(expand(&scalar.text, values));
                 }
             }
             Ok(())
         }
         Node::Sequence(items) => items.iter_mut().try_for_each(|item| match item {
             Node::Scalar(scalar @ Scalar { tag: Tag::Str, .. }) => {
-                *scalar = expand(&scalar.text, values);
+                scalar.replace(expand(&scalar.text, values));
                 Ok(())
             }
             Node::Scalar(_) | Node::Sequence(_) | Node::Mapping(_) => {
@@ -263,5 +266,6 @@ fn typed(value: &Scalar) -> Scalar {
         text,
         tag,
         style: Style::Plain,
+        alias: None,
     }
 }

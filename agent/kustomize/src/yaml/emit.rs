@@ -4,13 +4,15 @@
 //! sorted, and the layout follows from the values alone. The rules are those of libyaml's emitter
 //! with go-yaml's settings: indent 2, lists not indented under their key, width 80.
 
-use std::cmp::Ordering;
-
 use serde_json::Value;
 
+use self::key_order::key_order;
+use self::shape::{Position, Shape, Style, is_break, is_printable, style};
 use super::json::go_float;
 use super::node::{self, Layout, Node};
-use super::resolve;
+
+mod key_order;
+mod shape;
 
 /// Columns after which a blank turns into a line break in objects; texts inside texts never break.
 const WIDTH: usize = 80;
@@ -460,183 +462,4 @@ impl Writer<'_> {
             self.column = 0;
         }
     }
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Position {
-    Key,
-    Value,
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Style {
-    Plain,
-    Single,
-    Double,
-    Literal,
-}
-
-fn style(text: &str, shape: &Shape, position: Position) -> Style {
-    let wanted = if text.contains('\n') {
-        Style::Literal
-    } else if resolve::needs_quotes(text) {
-        Style::Double
-    } else {
-        Style::Plain
-    };
-    let wanted = if position == Position::Key && shape.multiline {
-        Style::Double
-    } else {
-        wanted
-    };
-    let wanted = if wanted == Style::Plain && !shape.plain_allowed {
-        Style::Single
-    } else {
-        wanted
-    };
-    let allowed = match wanted {
-        Style::Plain | Style::Double => true,
-        Style::Single => shape.single_allowed,
-        Style::Literal => shape.block_allowed && position == Position::Value,
-    };
-    if allowed { wanted } else { Style::Double }
-}
-
-/// What libyaml's analysis finds out about a scalar.
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "libyaml's four findings do not exclude each other"
-)]
-struct Shape {
-    multiline: bool,
-    plain_allowed: bool,
-    single_allowed: bool,
-    block_allowed: bool,
-}
-
-impl Shape {
-    fn of(text: &str) -> Self {
-        if text.is_empty() {
-            return Self {
-                multiline: false,
-                plain_allowed: true,
-                single_allowed: true,
-                block_allowed: false,
-            };
-        }
-        let mut shape = Self {
-            multiline: false,
-            plain_allowed: !(text.starts_with("---") || text.starts_with("...")),
-            single_allowed: true,
-            block_allowed: true,
-        };
-        let mut previous_space = false;
-        let mut previous_break = false;
-        let mut after_blank = true;
-        let mut characters = text.chars().peekable();
-        let mut first = true;
-        while let Some(character) = characters.next() {
-            let next = characters.peek();
-            let last = next.is_none();
-            let before_blank = next.is_none_or(|next| matches!(next, ' ' | '\t'));
-            let indicator = match character {
-                '#' => after_blank,
-                ',' | '[' | ']' | '{' | '}' | '&' | '*' | '!' | '|' | '>' | '\'' | '"' | '%'
-                | '@' | '`' => first,
-                '?' | '-' => first && before_blank,
-                ':' => before_blank,
-                _ => false,
-            };
-            if indicator {
-                shape.plain_allowed = false;
-            }
-            if !is_printable(character) {
-                shape.forbid_all_but_double();
-            }
-            if character == ' ' {
-                if first || last {
-                    shape.plain_allowed = false;
-                }
-                if last {
-                    shape.block_allowed = false;
-                }
-                if previous_break {
-                    shape.plain_allowed = false;
-                    shape.single_allowed = false;
-                }
-                previous_space = true;
-                previous_break = false;
-            } else if is_break(character) {
-                shape.multiline = true;
-                shape.plain_allowed = false;
-                if previous_space {
-                    shape.forbid_all_but_double();
-                }
-                previous_space = false;
-                previous_break = true;
-            } else {
-                previous_space = false;
-                previous_break = false;
-            }
-            after_blank = matches!(character, ' ' | '\t' | '\0') || is_break(character);
-            first = false;
-        }
-        shape
-    }
-
-    fn forbid_all_but_double(&mut self) {
-        self.plain_allowed = false;
-        self.single_allowed = false;
-        self.block_allowed = false;
-    }
-}
-
-fn is_break(character: char) -> bool {
-    matches!(character, '\r' | '\n' | '\u{85}' | '\u{2028}' | '\u{2029}')
-}
-
-/// go-yaml takes neither tabs nor anything beyond the basic plane for printable.
-fn is_printable(character: char) -> bool {
-    matches!(character, '\n' | ' '..='~' | '\u{a0}'..='\u{fefe}' | '\u{ff00}'..='\u{fffd}')
-}
-
-/// The order of keys: digits count as numbers, letters come after everything else.
-pub(crate) fn key_order(a: &str, b: &str) -> Ordering {
-    let common = a.bytes().zip(b.bytes()).take_while(|(a, b)| a == b).count();
-    // Plain lower-case keys, nearly all of them, need no second look.
-    if let (Some(left), Some(right)) = (a.as_bytes().get(common), b.as_bytes().get(common))
-        && left.is_ascii_alphabetic()
-        && right.is_ascii_alphabetic()
-    {
-        return left.cmp(right);
-    }
-    let (left, right): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let Some(at) = left.iter().zip(&right).position(|(a, b)| a != b) else {
-        return left.len().cmp(&right.len());
-    };
-    let (Some(&x), Some(&y)) = (left.get(at), right.get(at)) else {
-        return Ordering::Equal;
-    };
-    match (x.is_alphabetic(), y.is_alphabetic()) {
-        (true, true) => return x.cmp(&y),
-        (true, false) => return Ordering::Greater,
-        (false, true) => return Ordering::Less,
-        (false, false) => {}
-    }
-    let mut start = 0_i64;
-    if x == '0' || y == '0' {
-        let before = left.get(..at).unwrap_or_default();
-        let digits = before.iter().rev().take_while(|digit| digit.is_numeric());
-        start = i64::from(digits.into_iter().any(|digit| *digit != '0'));
-    }
-    let number = |characters: &[char]| {
-        let digits = characters.get(at..).unwrap_or_default();
-        let digits = digits.iter().take_while(|digit| digit.is_numeric());
-        digits.fold((start, 0_usize), |(value, length), digit| {
-            let digit = i64::from(u32::from(*digit)) - i64::from(u32::from('0'));
-            (value.wrapping_mul(10).wrapping_add(digit), length + 1)
-        })
-    };
-    let (left, right) = (number(&left), number(&right));
-    left.cmp(&right).then(x.cmp(&y))
 }

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Number, Value};
 
-use super::node::{Mapping, Node, Scalar, Style, Tag};
+use super::node::{Layout, Mapping, Node, Scalar, Style, Tag};
 use super::resolve::{self, Typed};
 
 /// Why a scalar has no JSON form.
@@ -15,40 +15,56 @@ pub(crate) type NoJson = String;
 
 /// The JSON form of a tree.
 pub(crate) fn to_value(node: &Node) -> Result<Value, NoJson> {
+    value_in(node, Layout::Block)
+}
+
+/// Upstream writes a tree as YAML and reads it again on the way to JSON. What is not written at
+/// all is null in a block, but an empty string between brackets, where the writer quotes it.
+fn value_in(node: &Node, around: Layout) -> Result<Value, NoJson> {
     Ok(match node {
+        Node::Scalar(scalar) if around == Layout::Flow && is_unwritten(scalar) => {
+            Value::String(String::new())
+        }
         Node::Scalar(scalar) => scalar_value(scalar)?,
         Node::Sequence(items) => {
-            Value::Array(items.iter().map(to_value).collect::<Result<_, _>>()?)
+            let around = around.or(items.layout);
+            let values = items.iter().map(|item| value_in(item, around));
+            Value::Array(values.collect::<Result<_, _>>()?)
         }
-        Node::Mapping(map) => Value::Object(
-            map.iter()
-                .map(|(key, value)| Ok((key.to_owned(), to_value(value)?)))
-                .collect::<Result<Map<_, _>, NoJson>>()?,
-        ),
+        Node::Mapping(map) => {
+            let around = around.or(map.layout);
+            let entries = map
+                .iter()
+                .map(|(key, value)| Ok((key.to_owned(), value_in(value, around)?)));
+            Value::Object(entries.collect::<Result<Map<_, _>, NoJson>>()?)
+        }
     })
+}
+
+fn is_unwritten(scalar: &Scalar) -> bool {
+    scalar.tag == Tag::Null && scalar.text.is_empty()
 }
 
 /// [`to_value`] for a tree that is no longer needed: keys and texts move over.
 pub(crate) fn into_value(node: Node) -> Result<Value, NoJson> {
+    into_value_in(node, Layout::Block)
+}
+
+fn into_value_in(node: Node, around: Layout) -> Result<Value, NoJson> {
     Ok(match node {
-        Node::Scalar(Scalar {
-            text,
-            tag: Tag::Str,
-            style: _,
-        }) => Value::String(text),
-        Node::Scalar(scalar) => scalar_value(&scalar)?,
-        Node::Sequence(items) => Value::Array(
-            items
-                .into_iter()
-                .map(into_value)
-                .collect::<Result<_, _>>()?,
-        ),
-        Node::Mapping(map) => Value::Object(
-            map.into_entries()
-                .into_iter()
-                .map(|(key, value)| Ok((key, into_value(value)?)))
-                .collect::<Result<Map<_, _>, NoJson>>()?,
-        ),
+        Node::Scalar(scalar) if scalar.tag == Tag::Str => Value::String(scalar.text),
+        Node::Scalar(_) => value_in(&node, around)?,
+        Node::Sequence(items) => {
+            let around = around.or(items.layout);
+            let values = items.into_iter().map(|item| into_value_in(item, around));
+            Value::Array(values.collect::<Result<_, _>>()?)
+        }
+        Node::Mapping(map) => {
+            let around = around.or(map.layout);
+            let entries = map.into_entries().into_iter();
+            let entries = entries.map(|(key, value)| Ok((key, into_value_in(value, around)?)));
+            Value::Object(entries.collect::<Result<Map<_, _>, NoJson>>()?)
+        }
     })
 }
 
@@ -122,6 +138,7 @@ pub(crate) fn from_value(value: Value) -> Node {
                 text,
                 tag: Tag::Str,
                 style,
+                alias: None,
             })
         }
         Value::Array(items) => Node::Sequence(items.into_iter().map(from_value).collect()),

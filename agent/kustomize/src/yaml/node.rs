@@ -5,6 +5,7 @@
 //! are gone after reading; kustomize's output never shows them.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 
 use super::resolve;
 
@@ -23,6 +24,13 @@ pub(crate) enum Layout {
     #[default]
     Block,
     Flow,
+}
+
+impl Layout {
+    /// The layout of a value in this one: everything between brackets is.
+    pub(crate) fn or(self, inner: Self) -> Self {
+        if self == Self::Flow { self } else { inner }
+    }
 }
 
 /// A list.
@@ -141,15 +149,51 @@ pub(crate) struct Scalar {
     pub(crate) text: String,
     pub(crate) tag: Tag,
     pub(crate) style: Style,
+    /// Set if other scalars of the object change with this one.
+    pub(crate) alias: Option<Alias>,
+}
+
+/// Membership in a group of scalars that are one and the same.
+///
+/// A label that kustomize adds in several places of an object at once is one node with several
+/// parents, so a later change in one place shows in all of them: an overlay that changes a label
+/// in `metadata` only changes the selector that a base made with it. [`super::alias::settle`]
+/// does what shared nodes do by themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Alias {
+    pub(crate) group: NonZeroU32,
+    /// Changes to this scalar; the member with the most decides for its group.
+    pub(crate) changes: u32,
 }
 
 impl Scalar {
-    /// A string, whatever its text looks like.
+    /// A string, whatever its text looks like. It counts as quoted only if it must be.
     pub(crate) fn string(text: impl Into<String>) -> Self {
-        Self {
-            text: text.into(),
+        let text = text.into();
+        let style = if text.contains('\n') {
+            Style::Literal
+        } else {
+            Style::Plain
+        };
+        let mut scalar = Self {
+            text,
             tag: Tag::Str,
-            style: Style::Double,
+            style,
+            alias: None,
+        };
+        scalar.protect();
+        scalar
+    }
+
+    /// Puts a string in quotes that YAML 1.1 reads as something else, as kyaml does whenever it
+    /// sets a field.
+    pub(crate) fn protect(&mut self) {
+        if self.tag == Tag::Str
+            && self.style == Style::Plain
+            && !self.text.is_empty()
+            && resolve::tag_of_v2(&self.text) != Tag::Str
+        {
+            self.style = Style::Double;
         }
     }
 
@@ -161,6 +205,7 @@ impl Scalar {
             text,
             tag,
             style: Style::Plain,
+            alias: None,
         }
     }
 
@@ -168,14 +213,23 @@ impl Scalar {
     /// prefix `1` in front of `e3` makes a number, as in kustomize); a quoted one stays a string.
     pub(crate) fn set_text(&mut self, text: impl Into<String>) {
         let style = self.style;
-        *self = if style == Style::Plain {
+        self.replace(if style == Style::Plain {
             Self::plain(text)
         } else {
             Self {
                 style,
                 ..Self::string(text)
             }
-        };
+        });
+    }
+
+    /// Takes another value; the scalar stays in its group.
+    pub(crate) fn replace(&mut self, value: Self) {
+        let alias = self.alias.map(|Alias { group, changes }| Alias {
+            group,
+            changes: changes + 1,
+        });
+        *self = Self { alias, ..value };
     }
 }
 
@@ -193,6 +247,7 @@ impl Node {
             text: "null".to_owned(),
             tag: Tag::Null,
             style: Style::Plain,
+            alias: None,
         })
     }
 
@@ -264,12 +319,16 @@ impl Node {
     }
 }
 
+/// Positions of the keys of a large map.
+#[derive(Clone, Debug)]
+struct Index(HashMap<String, usize>);
+
 /// A map with its keys in reading order. Small maps, nearly all of them, are searched; a large
 /// one carries an index, so that no operation on a huge `ConfigMap` is quadratic.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Mapping {
     entries: Vec<(String, Node)>,
-    index: Option<HashMap<String, usize>>,
+    index: Option<Box<Index>>,
     pub(crate) layout: Layout,
 }
 
@@ -312,7 +371,7 @@ impl Mapping {
 
     fn position(&self, key: &str) -> Option<usize> {
         match &self.index {
-            Some(index) => index.get(key).copied(),
+            Some(index) => index.0.get(key).copied(),
             None => self.entries.iter().position(|(name, _)| name == key),
         }
     }
@@ -338,9 +397,14 @@ impl Mapping {
             *existing = value;
             return;
         }
+        self.push(key, value);
+    }
+
+    /// Adds a key that is known to be new.
+    pub(crate) fn push(&mut self, key: String, value: Node) {
         let position = self.entries.len();
         if let Some(index) = &mut self.index {
-            index.insert(key.clone(), position);
+            index.0.insert(key.clone(), position);
         }
         self.entries.push((key, value));
         if self.index.is_none() && self.entries.len() > Self::SEARCHED {
@@ -350,7 +414,7 @@ impl Mapping {
                 .enumerate()
                 .map(|(at, (name, _))| (name.clone(), at))
                 .collect();
-            self.index = Some(index);
+            self.index = Some(Box::new(Index(index)));
         }
     }
 
@@ -373,9 +437,9 @@ impl Mapping {
         let position = self.position(key)?;
         let (_, value) = self.entries.swap_remove(position);
         if let Some(index) = &mut self.index {
-            index.remove(key);
+            index.0.remove(key);
             if let Some((moved, _)) = self.entries.get(position) {
-                index.insert(moved.clone(), position);
+                index.0.insert(moved.clone(), position);
             }
         }
         Some(value)

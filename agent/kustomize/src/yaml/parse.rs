@@ -126,7 +126,7 @@ pub(crate) fn locate(text: &str, file: &str, path: &[String]) -> Option<Place> {
                 }
                 pending = rest;
             }
-            Event::Scalar(..) => return place.or_else(|| Some(at())),
+            Event::Scalar(..) if pending.is_empty() => return Some(at()),
             Event::StreamStart | Event::DocumentStart(..) => {}
             _ => return place,
         }
@@ -154,13 +154,6 @@ fn parser(text: &str) -> Parser<'_, StrInput<'_>> {
     let mut options = granit_parser::options! { block_scalar_eof_without_line_feed: true };
     options.set_emit_comments(false);
     Parser::new_from_str_with_options(text, options)
-}
-
-fn layout(style: StructureStyle) -> Layout {
-    match style {
-        StructureStyle::Block => Layout::Block,
-        StructureStyle::Flow => Layout::Flow,
-    }
 }
 
 /// A part of a file that holds one document.
@@ -271,6 +264,16 @@ impl<'a> Reader<'a> {
         }
     }
 
+    fn layout(&self, style: StructureStyle) -> Layout {
+        match (self.dialect, style) {
+            (Dialect::Resource, StructureStyle::Flow) => Layout::Flow,
+            // Configuration is never written as YAML again.
+            (Dialect::Configuration, StructureStyle::Flow) | (_, StructureStyle::Block) => {
+                Layout::Block
+            }
+        }
+    }
+
     fn count(&mut self, nodes: usize) -> Result<(), RenderError> {
         self.nodes = self.nodes.saturating_add(nodes);
         if self.nodes > self.limits.nodes {
@@ -304,12 +307,12 @@ impl<'a> Reader<'a> {
                 (Node::Scalar(self.scalar(text, style, tag, &span)?), anchor)
             }
             Event::SequenceStart(style, anchor, _) => (
-                Node::Sequence(Sequence::new(self.sequence(depth)?, layout(style))),
+                Node::Sequence(Sequence::new(self.sequence(depth)?, self.layout(style))),
                 anchor,
             ),
             Event::MappingStart(style, anchor, _) => {
                 let mut map = self.mapping(depth)?;
-                map.layout = layout(style);
+                map.layout = self.layout(style);
                 (Node::Mapping(map), anchor)
             }
             Event::Alias(id) => {
@@ -383,7 +386,8 @@ impl<'a> Reader<'a> {
                     );
                 }
             };
-            if self.dialect == Dialect::Resource && map.contains(&key) {
+            let is_known = map.contains(&key);
+            if is_known && self.dialect == Dialect::Resource {
                 return Err(
                     RenderError::malformed(format!("key {key:?} is already in this map"))
                         .at(self.place(&span)),
@@ -391,7 +395,11 @@ impl<'a> Reader<'a> {
             }
             let next = self.next()?;
             let value = self.value(next, depth + 1)?;
-            map.insert(key, value);
+            if is_known {
+                map.insert(key, value);
+            } else {
+                map.push(key, value);
+            }
         }
         if let Some((value, span)) = merged {
             self.merge(&mut map, value, &span)?;
@@ -489,7 +497,12 @@ impl<'a> Reader<'a> {
                 ScalarStyle::Literal => Style::Literal,
                 ScalarStyle::Folded => Style::Folded,
             };
-            return Ok(Scalar { text, tag, style });
+            return Ok(Scalar {
+                text,
+                tag,
+                style,
+                alias: None,
+            });
         };
         let found = read(&text);
         let fits = found == tag
@@ -508,6 +521,7 @@ impl<'a> Reader<'a> {
             text,
             tag,
             style: Style::Double,
+            alias: None,
         })
     }
 }
