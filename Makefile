@@ -5,7 +5,7 @@ NODES ?= 2
 BOOTSTRAP := target/release/bootstrap
 export INSTA_UPDATE := no
 
-.PHONY: help up down status bundle test check unit real bench prerequisites bootstrap
+.PHONY: help up down status bundle test check unit bench conformance prerequisites bootstrap
 
 help: ## Shows this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | column -t -s $$'\t'
@@ -35,6 +35,9 @@ unit: prerequisites ## Tests that need no real part
 
 bench: bundle ## Measures what docs/benchmarks.md states and prints it
 	cargo run --locked -p tests --bin bench
+
+conformance: bundle ## Compares 10,000 random trees with the reference kustomize
+	KUSTOMIZE_SEEDS=10000 cargo test --locked --release -p kustomize --test it random_trees -- --nocapture
 
 bootstrap: prerequisites
 	cargo build --locked --release -p bootstrap

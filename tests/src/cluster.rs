@@ -10,6 +10,15 @@ use tempfile::TempDir;
 use crate::bundle;
 use crate::process;
 
+/// Address ranges and port that are not the defaults, so that tests run beside a user's cluster.
+const APART: &[&str] = &[
+    "--provider=native",
+    "--node-cidr=10.217.0.0/24",
+    "--pod-cidr=10.218.0.0/16",
+    "--service-cidr=10.219.0.0/16",
+    "--git-port=30310",
+];
+
 /// The cluster of one test run: its own name, its own state directory.
 #[derive(Debug)]
 pub struct Cluster {
@@ -65,8 +74,7 @@ impl Cluster {
     /// # Errors
     /// What `bootstrap up` said when it failed.
     pub fn up(&self, more: &[&str]) -> Result<String> {
-        let mut arguments = vec!["up", "--provider", "native"];
-        arguments.extend(more);
+        let arguments = [&["up"], APART, more].concat();
         process::text(&mut self.bootstrap(&arguments)?, None)
     }
 
@@ -75,8 +83,7 @@ impl Cluster {
     /// # Errors
     /// What `bootstrap up` said when it failed.
     pub fn up_logged(&self, more: &[&str]) -> Result<String> {
-        let mut arguments = vec!["up", "--provider", "native"];
-        arguments.extend(more);
+        let arguments = [&["up"], APART, more].concat();
         let mut command = self.bootstrap(&arguments)?;
         let output = process::output(&mut command, None)?;
         let log = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -8,7 +8,7 @@ use tests::immuclient::Immuclient;
 use tests::wait;
 
 use crate::repository::{config_map, write_demo};
-use crate::world::{Made, SETTLE, SOON, World, text};
+use crate::world::{Made, SETTLE, SOON, World, condition, text};
 
 /// Enough objects that the agent can be killed between the first and the last.
 const MANY: usize = 400;
@@ -75,27 +75,24 @@ pub(crate) fn primary_killed_loses_nothing(world: &World) -> Result<()> {
             primary.safe_set(&format!("durable-{n}"), &format!("value-{n}"))?;
         }
     }
-    let uid = |pod: &Value| text(pod, "/metadata/uid");
     let get = || {
         made.cluster
             .json(&["-n", "immudb", "get", "pod", "immudb-primary-0"])
     };
-    let before = uid(&get()?);
-    let kill = [
-        "-n",
-        "immudb",
-        "delete",
-        "pod",
-        "immudb-primary-0",
-        "--grace-period=0",
-        "--force",
-    ];
-    made.cluster.run(&kill)?;
-    wait::until("another primary pod to be ready", SETTLE, || {
+    let restarts = |pod: &Value| {
+        pod.pointer("/status/containerStatuses/0/restartCount")
+            .and_then(Value::as_i64)
+    };
+    let pod = get()?;
+    let before = restarts(&pod);
+    let node = text(&pod, "/spec/nodeName");
+    made.cluster
+        .exec(&node, &["pkill", "-KILL", "--exact", "immudb"])?;
+    wait::until("the primary to be started again", SETTLE, || {
         let pod = get()?;
-        let (ready, ..) = crate::world::condition(&pod, "Ready")?;
-        wait::ensure(ready == "True" && uid(&pod) != before, || {
-            "not yet".to_owned()
+        let (ready, ..) = condition(&pod, "Ready")?;
+        wait::ensure(ready == "True" && restarts(&pod) > before, || {
+            format!("Ready is {ready} after {:?} restarts", restarts(&pod))
         })
     })?;
     let primary = Immuclient::connect(&made.cluster, "pod/immudb-primary-0")?;
