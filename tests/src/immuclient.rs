@@ -6,6 +6,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
+use fs_err as fs;
 use tempfile::TempDir;
 
 use crate::bundle;
@@ -76,8 +77,19 @@ impl Immuclient {
     /// # Errors
     /// When it fails; immuclient also exits 0 with an error on stdout, so callers check the text.
     pub fn run(&self, arguments: &[&str]) -> Result<String> {
-        let mut command = Command::new(bundle::program("immuclient")?);
+        // immuclient 1.11 keeps its login in the home directory that the password file names,
+        // whatever HOME and --tokenfile say, and shows it to the next server, which refuses it. So it
+        // gets a password file of its own, in a mount namespace of its own.
+        let users = self.home.path().join("passwd");
+        let home = self.home.path().display();
+        fs::write(&users, format!("root:x:0:0::{home}:/bin/sh\n"))?;
+        let mut command = Command::new("unshare");
         command
+            .args(["--mount", "--", "sh", "-c"])
+            .arg("mount --bind \"$1\" /etc/passwd && shift && exec \"$@\"")
+            .arg("sh")
+            .arg(&users)
+            .arg(bundle::program("immuclient")?)
             // Command first: immuclient prints advice into its output for the other order.
             .args(arguments)
             .args(["--immudb-address", "127.0.0.1", "--immudb-port", &self.port])
