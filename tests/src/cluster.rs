@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
+use fs_err::{self as fs, File};
 use serde_json::Value;
-use tempfile::TempDir;
 
 use crate::bundle;
 use crate::process;
@@ -19,25 +19,35 @@ const APART: &[&str] = &[
     "--git-port=30310",
 ];
 
-/// The cluster of one test run: its own name, its own state directory.
+/// The cluster of one test run, and the only one of its name: its state is always in the same place,
+/// so that a run that was killed is cleaned up by the next one.
 #[derive(Debug)]
 pub struct Cluster {
     name: String,
-    state: TempDir,
+    state: PathBuf,
+    _claim: File,
 }
 
 impl Cluster {
-    /// Names a cluster that does not exist yet; [`Cluster::up`] makes it.
+    /// Names a cluster that does not exist yet; [`Cluster::up`] makes it. One that an earlier run
+    /// left behind is removed.
     ///
     /// # Errors
-    /// When no directory can be made for its state.
+    /// When another run has a cluster of this name, or the old one cannot be removed.
     pub fn new(name: &str) -> Result<Self> {
-        let state = TempDir::with_prefix(format!("immuops-{name}-"))
-            .context("failed to make a state directory")?;
-        Ok(Self {
+        let folder = std::env::temp_dir().join("immuops-tests");
+        fs::create_dir_all(&folder)?;
+        let claim = File::create(folder.join(format!("{name}.lock")))?;
+        claim.file().try_lock().with_context(|| {
+            format!("another test run on this host has the cluster {name}: wait until it ends")
+        })?;
+        let cluster = Self {
             name: name.to_owned(),
-            state,
-        })
+            state: folder.join(name),
+            _claim: claim,
+        };
+        cluster.down()?;
+        Ok(cluster)
     }
 
     /// A `bootstrap` command aimed at this cluster.
@@ -65,8 +75,8 @@ impl Cluster {
     }
 
     /// Where `bootstrap` keeps this cluster's files.
-    pub fn state_dir(&self) -> PathBuf {
-        self.state.path().join("state")
+    pub fn state_dir(&self) -> &Path {
+        &self.state
     }
 
     /// Makes the cluster, or finishes it, with `more` arguments to `bootstrap up`.

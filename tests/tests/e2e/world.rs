@@ -61,8 +61,8 @@ impl World {
 
 impl Made {
     fn new() -> Result<Self> {
-        let before = HostState::read()?;
         let cluster = Cluster::new("e2e")?;
+        let before = HostState::read()?;
         let made = cluster.up(&["--nodes", "2"]).and_then(|printed| {
             let copy = WorkingCopy::of_built_in_forge(&cluster)?;
             Ok((printed, copy))
