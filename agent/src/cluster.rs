@@ -85,11 +85,7 @@ impl Cluster {
     /// Applies one object with our field manager and returns its metadata afterwards.
     pub(crate) async fn apply(&self, desired: &Desired, mode: Mode) -> Result<ObjectMeta, Problem> {
         let id = desired.id();
-        let kind = self
-            .kinds
-            .resolve(&id.group, desired.version(), &id.kind)
-            .await?;
-        let api = self.objects(&kind, id.namespace.as_deref());
+        let api = self.objects(id, desired.version()).await?;
         let mut params = PatchParams::apply(FIELD_MANAGER)
             .force()
             .validation_strict();
@@ -113,8 +109,7 @@ impl Cluster {
         version: &str,
         uid: &str,
     ) -> Result<Deletion, Problem> {
-        let kind = self.kinds.resolve(&id.group, version, &id.kind).await?;
-        let api = self.objects(&kind, id.namespace.as_deref());
+        let api = self.objects(id, version).await?;
         let params = DeleteParams {
             propagation_policy: Some(PropagationPolicy::Background),
             preconditions: Some(Preconditions {
@@ -140,14 +135,13 @@ impl Cluster {
         id: &ObjectId,
         version: &str,
     ) -> Result<Option<ObjectMeta>, Problem> {
-        let kind = match self.kinds.resolve(&id.group, version, &id.kind).await {
-            Ok(kind) => kind,
+        let api = match self.objects(id, version).await {
+            Ok(api) => api,
             Err(Problem::NoSuchKind { .. }) if self.kinds.surely_missing(&id.group, version) => {
                 return Ok(None);
             }
             Err(problem) => return Err(problem),
         };
-        let api = self.objects(&kind, id.namespace.as_deref());
         let secrecy = Secrecy::of(&id.group, &id.kind);
         let answer = read(secrecy, api.get_metadata_opt(&id.name)).await?;
         Ok(answer.map(|object| object.metadata))
@@ -160,11 +154,7 @@ impl Cluster {
         patch: &serde_json::Value,
     ) -> Result<(), Problem> {
         let id = desired.id();
-        let kind = self
-            .kinds
-            .resolve(&id.group, desired.version(), &id.kind)
-            .await?;
-        let api = self.objects(&kind, id.namespace.as_deref());
+        let api = self.objects(id, desired.version()).await?;
         let params = PatchParams {
             field_manager: Some(FIELD_MANAGER.to_owned()),
             ..PatchParams::default()
@@ -182,12 +172,11 @@ impl Cluster {
         id: &ObjectId,
         version: &str,
     ) -> Result<Option<serde_json::Value>, Problem> {
-        let kind = match self.kinds.resolve(&id.group, version, &id.kind).await {
-            Ok(kind) => kind,
+        let api = match self.objects(id, version).await {
+            Ok(api) => api,
             Err(Problem::NoSuchKind { .. }) => return Ok(None),
             Err(problem) => return Err(problem),
         };
-        let api = self.objects(&kind, id.namespace.as_deref());
         let secrecy = Secrecy::of(&id.group, &id.kind);
         let Some(object) = read(secrecy, api.get_opt(&id.name)).await? else {
             return Ok(None);
@@ -253,14 +242,15 @@ impl Cluster {
         read(secrecy, call).await
     }
 
-    /// The collection of a kind, in one namespace for kinds that have them.
-    fn objects(&self, kind: &Kind, namespace: Option<&str>) -> Api<DynamicObject> {
-        match namespace {
+    /// The collection that an object is in: of its namespace, for kinds that have one.
+    async fn objects(&self, id: &ObjectId, version: &str) -> Result<Api<DynamicObject>, Problem> {
+        let kind = self.kinds.resolve(&id.group, version, &id.kind).await?;
+        Ok(match id.namespace.as_deref() {
             Some(namespace) if kind.namespaced() => {
                 Api::namespaced_with(self.client.clone(), namespace, &kind.resource)
             }
             Some(_) | None => Api::all_with(self.client.clone(), &kind.resource),
-        }
+        })
     }
 
     /// The collection of a kind in all namespaces, metadata only.

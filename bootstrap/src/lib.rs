@@ -17,6 +17,7 @@ pub mod pki;
 pub mod poll;
 pub mod problem;
 pub mod provider;
+mod random;
 pub mod reporter;
 pub mod state;
 pub mod topology;

@@ -14,6 +14,7 @@
 
 pub mod clash;
 pub mod forward;
+pub(crate) mod host_table;
 pub mod outbound;
 
 use std::path::{Path, PathBuf};
@@ -211,15 +212,9 @@ fn masquerading(topology: &Topology) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::topology::Ranges;
 
     fn topology() -> Topology {
-        let ranges = Ranges {
-            nodes: "10.213.0.0/24".parse().unwrap(),
-            pods: "10.214.0.0/16".parse().unwrap(),
-            services: "10.215.0.0/16".parse().unwrap(),
-        };
-        Topology::plan("immuops".parse().unwrap(), 3, ranges).unwrap()
+        Topology::example(3)
     }
 
     #[test]

@@ -189,15 +189,9 @@ pub fn write_atomically(path: &Path, content: &[u8], mode: u32) -> anyhow::Resul
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::topology::Ranges;
 
     fn file() -> ClusterFile {
-        let ranges = Ranges {
-            nodes: "10.213.0.0/24".parse().unwrap(),
-            pods: "10.214.0.0/16".parse().unwrap(),
-            services: "10.215.0.0/16".parse().unwrap(),
-        };
-        let topology = Topology::plan("immuops".parse().unwrap(), 2, ranges).unwrap();
+        let topology = Topology::example(2);
         ClusterFile {
             topology,
             bundle: "/bundle".into(),

@@ -321,6 +321,19 @@ fn offset(base: Ipv4Addr, by: u32) -> Ipv4Addr {
 }
 
 #[cfg(test)]
+impl Topology {
+    /// A cluster called immuops with the default ranges, for tests that need any cluster.
+    pub(crate) fn example(nodes: u8) -> Self {
+        let ranges = Ranges {
+            nodes: "10.213.0.0/24".parse().unwrap(),
+            pods: "10.214.0.0/16".parse().unwrap(),
+            services: "10.215.0.0/16".parse().unwrap(),
+        };
+        Self::plan("immuops".parse().unwrap(), nodes, ranges).unwrap()
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

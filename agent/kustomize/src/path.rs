@@ -92,15 +92,7 @@ pub(crate) fn lookup<'n>(node: &'n Node, steps: &[String]) -> Result<Option<&'n 
                 (Step::Every, _) => return Err("`*` finds no single value".to_owned()),
                 (Step::Index(at), Node::Sequence(items)) => items.get(at),
                 (Step::Element { field, value }, Node::Sequence(items)) => {
-                    items.iter().find(|item| {
-                        let text = if field.is_empty() {
-                            item.text()
-                        } else {
-                            item.get(field)
-                                .map(|value| value.text().unwrap_or_default())
-                        };
-                        text == Some(value)
-                    })
+                    items.iter().find(|item| is_element(item, field, value))
                 }
                 (Step::Field(name), Node::Mapping(map)) => map.get(name),
                 (Step::Index(_) | Step::Element { .. }, other) => {
@@ -129,23 +121,27 @@ pub(crate) fn lookup_mut<'n>(node: &'n mut Node, steps: &[String]) -> Option<&'n
     {
         here = match (Step::parse(step).ok()?, here) {
             (Step::Index(at), Node::Sequence(items)) => items.get_mut(at)?,
-            (Step::Element { field, value }, Node::Sequence(items)) => {
-                items.iter_mut().find(|item| {
-                    let text = if field.is_empty() {
-                        item.text()
-                    } else {
-                        item.get(field)
-                            .map(|value| value.text().unwrap_or_default())
-                    };
-                    text == Some(value)
-                })?
-            }
+            (Step::Element { field, value }, Node::Sequence(items)) => items
+                .iter_mut()
+                .find(|item| is_element(item, field, value))?,
             (Step::Field("-"), Node::Sequence(items)) => items.last_mut()?,
             (Step::Field(name), Node::Mapping(map)) => map.get_mut(name)?,
             _ => return None,
         };
     }
     Some(here)
+}
+
+/// Whether a list's item is the one that `[field=value]` names; without a field, the item itself is
+/// compared.
+fn is_element(item: &Node, field: &str, value: &str) -> bool {
+    let text = if field.is_empty() {
+        item.text()
+    } else {
+        item.get(field)
+            .map(|value| value.text().unwrap_or_default())
+    };
+    text == Some(value)
 }
 
 /// What a missing value is created as.

@@ -2,29 +2,16 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::digest::hex;
-
-/// Random bytes from the kernel.
-///
-/// # Errors
-/// When the kernel has no random numbers to give.
-pub(crate) fn random_bytes<const N: usize>() -> std::io::Result<[u8; N]> {
-    let mut bytes = [0; N];
-    let mut filled = 0;
-    while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        filled += getrandom(rest, GetRandomFlags::empty())?;
-    }
-    Ok(bytes)
-}
+use crate::random;
 
 /// `2 * N` lower-case hexadecimal digits.
 ///
 /// # Errors
 /// When the kernel has no random numbers to give.
 pub(crate) fn token<const N: usize>() -> std::io::Result<String> {
-    Ok(hex(&random_bytes::<N>()?))
+    Ok(hex(&random::bytes::<N>()?))
 }
 
 /// A password that immudb accepts: 8 to 32 characters with an upper-case letter, a digit and a
@@ -34,7 +21,7 @@ pub(crate) fn token<const N: usize>() -> std::io::Result<String> {
 /// # Errors
 /// When the kernel has no random numbers to give.
 pub(crate) fn immudb_password() -> std::io::Result<String> {
-    Ok(format!("{}A1_", hex(&random_bytes::<14>()?)))
+    Ok(format!("{}A1_", hex(&random::bytes::<14>()?)))
 }
 
 /// Base64url of 32 random bytes without padding: what Gitea takes for a JWT secret.
@@ -42,7 +29,7 @@ pub(crate) fn immudb_password() -> std::io::Result<String> {
 /// # Errors
 /// When the kernel has no random numbers to give.
 pub(crate) fn jwt_secret() -> std::io::Result<String> {
-    Ok(BASE64_URL_SAFE_NO_PAD.encode(random_bytes::<32>()?))
+    Ok(BASE64_URL_SAFE_NO_PAD.encode(random::bytes::<32>()?))
 }
 
 #[cfg(test)]

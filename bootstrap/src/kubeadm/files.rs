@@ -202,15 +202,9 @@ pub fn cni(topology: &Topology, node: &Node) -> anyhow::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::topology::Ranges;
 
     fn topology() -> Topology {
-        let ranges = Ranges {
-            nodes: "10.213.0.0/24".parse().unwrap(),
-            pods: "10.214.0.0/16".parse().unwrap(),
-            services: "10.215.0.0/16".parse().unwrap(),
-        };
-        Topology::plan("immuops".parse().unwrap(), 2, ranges).unwrap()
+        Topology::example(2)
     }
 
     fn versions() -> Versions {

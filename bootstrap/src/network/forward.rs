@@ -6,16 +6,14 @@
 //! dropped, which the kernel would otherwise deliver once `route_localnet` is on for the link.
 
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
-use std::process::Command;
 use std::time::Duration;
 
 use fs_err as fs;
 
-use crate::command::run;
+use super::host_table;
 use crate::problem::Problem;
-use crate::topology::{ClusterName, Topology};
+use crate::topology::Topology;
 
-const DEADLINE: Duration = Duration::from_secs(20);
 /// A local port answers at once or is closed.
 const PROBE_DEADLINE: Duration = Duration::from_millis(500);
 
@@ -36,24 +34,15 @@ impl Forward {
     pub fn ensure(self, topology: &Topology) -> anyhow::Result<()> {
         let lan = topology.lan();
         fs::write(format!("/proc/sys/net/ipv4/conf/{lan}/route_localnet"), "1")?;
-        let rules = self.rules(&table(&topology.cluster), &lan);
-        run(
-            Command::new("nft").args(["-f", "-"]),
-            rules.as_bytes(),
-            DEADLINE,
-        )?;
-        Ok(())
+        Ok(host_table::replace(&topology.cluster, &self.chains(&lan))?)
     }
 
-    /// The `nft` commands: one transaction that replaces what there is.
-    fn rules(self, table: &str, lan: &str) -> String {
+    /// The chains of the cluster's table.
+    fn chains(self, lan: &str) -> String {
         let Self { port, to } = self;
         let (address, target) = (to.ip(), to.port());
         format!(
-            "table ip {table}\n\
-             delete table ip {table}\n\
-             table ip {table} {{\n\
-             \tchain output {{\n\
+            "\tchain output {{\n\
              \t\ttype nat hook output priority -100; policy accept;\n\
              \t\tip daddr 127.0.0.1 tcp dport {port} dnat to {address}:{target}\n\
              \t}}\n\
@@ -64,26 +53,9 @@ impl Forward {
              \tchain arriving {{\n\
              \t\ttype filter hook prerouting priority raw; policy accept;\n\
              \t\tiifname \"{lan}\" ip daddr 127.0.0.0/8 drop\n\
-             \t}}\n\
-             }}\n"
+             \t}}\n"
         )
     }
-}
-
-/// Removes the forwarding of a cluster, if there is one.
-///
-/// # Errors
-/// When the kernel refuses, naming the command.
-pub fn remove(cluster: &ClusterName) -> anyhow::Result<()> {
-    // The first line makes the second succeed where there is no such table.
-    let table = table(cluster);
-    let rules = format!("table ip {table}\ndelete table ip {table}\n");
-    run(
-        Command::new("nft").args(["-f", "-"]),
-        rules.as_bytes(),
-        DEADLINE,
-    )?;
-    Ok(())
 }
 
 /// Whether something answers on a loopback port already.
@@ -99,11 +71,6 @@ pub fn check_free(port: u16, flag: &str) -> Result<(), Problem> {
     }
 }
 
-/// The cluster's own table of the host's packet filter.
-pub(super) fn table(cluster: &ClusterName) -> String {
-    format!("immuops-{cluster}")
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
@@ -111,10 +78,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rules_replace_the_table_and_guard_the_loopback() {
+    fn rules_lead_to_the_machine_and_guard_the_loopback() {
         let to = SocketAddrV4::new(Ipv4Addr::new(10, 213, 0, 11), 30300);
-        let rules = Forward { port: 30301, to }.rules("immuops-demo", "demo-lan");
-        assert!(rules.starts_with("table ip immuops-demo\ndelete table ip immuops-demo\n"));
+        let rules = Forward { port: 30301, to }.chains("demo-lan");
         assert!(
             rules.contains("tcp dport 30301 dnat to 10.213.0.11:30300"),
             "{rules}"

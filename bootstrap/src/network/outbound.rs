@@ -5,16 +5,12 @@
 //! `down` can put it back.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Duration;
 
 use fs_err as fs;
 
-use super::forward::table;
-use crate::command::run;
+use super::host_table;
 use crate::topology::Topology;
 
-const DEADLINE: Duration = Duration::from_secs(20);
 const FORWARDING: &str = "/proc/sys/net/ipv4/ip_forward";
 
 /// Lets the machines of a cluster reach what the host reaches. `state` is the cluster's state
@@ -29,13 +25,7 @@ pub fn ensure(topology: &Topology, state: &Path) -> anyhow::Result<()> {
         fs::write(note(state), &former)?;
         fs::write(FORWARDING, "1")?;
     }
-    let rules = rules(topology);
-    run(
-        Command::new("nft").args(["-f", "-"]),
-        rules.as_bytes(),
-        DEADLINE,
-    )?;
-    Ok(())
+    Ok(host_table::replace(&topology.cluster, &chains(topology))?)
 }
 
 /// Puts the host's forwarding back if [`ensure`] changed it. The rules go with the cluster's table.
@@ -56,17 +46,12 @@ fn note(state: &Path) -> PathBuf {
 }
 
 /// Pods leave their machine with its address already; the host puts its own in place of that.
-fn rules(topology: &Topology) -> String {
-    let table = table(&topology.cluster);
+fn chains(topology: &Topology) -> String {
     let (lan, nodes) = (topology.lan(), topology.ranges.nodes);
     format!(
-        "table ip {table}\n\
-         delete table ip {table}\n\
-         table ip {table} {{\n\
-         \tchain leaving {{\n\
+        "\tchain leaving {{\n\
          \t\ttype nat hook postrouting priority srcnat; policy accept;\n\
          \t\tip saddr {nodes} oifname != \"{lan}\" masquerade\n\
-         \t}}\n\
-         }}\n"
+         \t}}\n"
     )
 }

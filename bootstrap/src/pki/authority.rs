@@ -8,7 +8,6 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
     KeyUsagePurpose, SanType, SerialNumber,
 };
-use rustix::rand::{GetRandomFlags, getrandom};
 use time::OffsetDateTime;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::pem::parse_x509_pem;
@@ -168,8 +167,7 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
 /// A random serial number: rcgen's default repeats when a key does. Positive and at most 20 bytes
 /// (RFC 5280, 4.1.2.2).
 fn serial() -> anyhow::Result<SerialNumber> {
-    let mut bytes = [0_u8; 16];
-    getrandom(&mut bytes, GetRandomFlags::empty())?;
+    let mut bytes = crate::random::bytes::<16>()?;
     if let Some(first) = bytes.first_mut() {
         *first = (*first & 0x7f) | 0x40;
     }

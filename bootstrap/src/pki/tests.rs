@@ -1,13 +1,7 @@
 use super::*;
-use crate::topology::Ranges;
 
 fn topology(nodes: u8) -> Topology {
-    let ranges = Ranges {
-        nodes: "10.213.0.0/24".parse().unwrap(),
-        pods: "10.214.0.0/16".parse().unwrap(),
-        services: "10.215.0.0/16".parse().unwrap(),
-    };
-    Topology::plan("immuops".parse().unwrap(), nodes, ranges).unwrap()
+    Topology::example(nodes)
 }
 
 #[test]

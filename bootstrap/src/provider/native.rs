@@ -23,7 +23,7 @@ use crate::kubeadm::files::Versions;
 use crate::kubeadm::{self, Phase, addons};
 use crate::machine::spec::Spec;
 use crate::machine::{Ending, Machine};
-use crate::network::{Switch, forward, outbound};
+use crate::network::{Switch, host_table, outbound};
 use crate::pki::Pki;
 use crate::poll::{self, Answer};
 use crate::problem::Problem;
@@ -166,7 +166,7 @@ pub fn down(state: &StateDirectory, reporter: &dyn Reporter) -> anyhow::Result<(
         machine.remove_cluster_cgroups()?;
     }
     if let Some(file) = file {
-        forward::remove(&file.topology.cluster)?;
+        host_table::remove(&file.topology.cluster)?;
         outbound::restore(state.path())?;
         Switch::new(&file.topology, state.path()).remove()?;
     }

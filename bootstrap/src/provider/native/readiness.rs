@@ -61,16 +61,11 @@ fn is_ready(node: &Node, start: Start, conditions: &str, leases: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::topology::{Ranges, Topology};
+    use crate::topology::Topology;
 
     #[test]
     fn only_the_present_word_of_a_node_counts() {
-        let ranges = Ranges {
-            nodes: "10.213.0.0/24".parse().unwrap(),
-            pods: "10.214.0.0/16".parse().unwrap(),
-            services: "10.215.0.0/16".parse().unwrap(),
-        };
-        let topology = Topology::plan("immuops".parse().unwrap(), 1, ranges).unwrap();
+        let topology = Topology::example(1);
         let at = |text: &str| Start::At(text.parse().unwrap());
         let lease = "n1 2026-11-24T12:00:05.000000Z\n";
         let cases = [
