@@ -2,6 +2,7 @@
 //! commit, the agent, and the Sync everything else comes from. Every step looks at what is there
 //! and adds what is missing, so that it can run again at any time.
 
+mod address;
 mod api;
 mod gitea;
 mod secrets;

@@ -16,8 +16,8 @@ const APART: &[&str] = &[
     "--node-cidr=10.217.0.0/24",
     "--pod-cidr=10.218.0.0/16",
     "--service-cidr=10.219.0.0/16",
-    "--git-port=30310",
 ];
+const FORGE: &[&str] = &["--git-port=30310"];
 
 /// The cluster of one test run, and the only one of its name: its state is always in the same place,
 /// so that a run that was killed is cleaned up by the next one.
@@ -84,7 +84,7 @@ impl Cluster {
     /// # Errors
     /// What `bootstrap up` said when it failed.
     pub fn up(&self, more: &[&str]) -> Result<String> {
-        let arguments = [&["up"], APART, more].concat();
+        let arguments = up_arguments(more);
         process::text(&mut self.bootstrap(&arguments)?, None)
     }
 
@@ -93,7 +93,7 @@ impl Cluster {
     /// # Errors
     /// What `bootstrap up` said when it failed.
     pub fn up_logged(&self, more: &[&str]) -> Result<String> {
-        let arguments = [&["up"], APART, more].concat();
+        let arguments = up_arguments(more);
         let mut command = self.bootstrap(&arguments)?;
         let output = process::output(&mut command, None)?;
         let log = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -204,6 +204,12 @@ impl Cluster {
             &format!("go-template={template}"),
         ])
     }
+}
+
+/// A cluster that follows an outside repository has no forge and takes no port for it.
+fn up_arguments<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    let forge = if more.contains(&"--repo") { &[] } else { FORGE };
+    [&["up"], APART, forge, more].concat()
 }
 
 /// The release build that `make test` makes first; `$IMMUOPS_BOOTSTRAP` names another.

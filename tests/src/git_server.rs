@@ -2,7 +2,7 @@
 //! password, and a work tree to commit from.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use anyhow::{Context as _, bail};
 #[derive(Debug)]
 pub struct GitServer {
     directory: PathBuf,
-    port: u16,
+    address: SocketAddr,
     requests: Arc<AtomicU64>,
 }
 
@@ -33,14 +33,20 @@ impl GitServer {
     /// # Errors
     /// If git is missing or the port cannot be opened.
     pub fn start(directory: &Path, access: Access) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
-        let port = listener.local_addr()?.port();
+        Self::serve(directory, access, TcpListener::bind("127.0.0.1:0")?)
+    }
+
+    /// [`GitServer::start`] on a socket of the caller's.
+    ///
+    /// # Errors
+    /// If git is missing.
+    pub fn serve(directory: &Path, access: Access, listener: TcpListener) -> anyhow::Result<Self> {
         let server = Self {
             directory: directory.to_owned(),
-            port,
+            address: listener.local_addr()?,
             requests: Arc::new(AtomicU64::new(0)),
         };
-        fs_err::create_dir_all(server.work())?;
+        fs_err::create_dir_all(server.work_tree())?;
         server.git(&[
             "init",
             "--quiet",
@@ -64,7 +70,7 @@ impl GitServer {
 
     /// Address of the repository.
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}/repo.git", self.port)
+        format!("http://{}/repo.git", self.address)
     }
 
     /// Requests so far.
@@ -72,7 +78,8 @@ impl GitServer {
         self.requests.load(Ordering::Relaxed)
     }
 
-    fn work(&self) -> PathBuf {
+    /// The work tree that [`GitServer::push`] commits from.
+    pub fn work_tree(&self) -> PathBuf {
         self.directory.join("work")
     }
 
@@ -83,7 +90,7 @@ impl GitServer {
     pub fn git(&self, args: &[&str]) -> anyhow::Result<String> {
         let output = Command::new("git")
             .args(args)
-            .current_dir(self.work())
+            .current_dir(self.work_tree())
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", &self.directory)
@@ -105,7 +112,7 @@ impl GitServer {
     /// If git fails.
     pub fn push(&self, files: &[(&str, &str)]) -> anyhow::Result<String> {
         for (path, text) in files {
-            let path = self.work().join(path);
+            let path = self.work_tree().join(path);
             if text.is_empty() {
                 fs_err::remove_file(path)?;
                 continue;

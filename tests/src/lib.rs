@@ -8,6 +8,7 @@ pub mod control_plane_client;
 pub mod git_server;
 pub mod host_state;
 pub mod immuclient;
+pub mod outside;
 pub mod process;
 pub mod wait;
 pub mod working_copy;

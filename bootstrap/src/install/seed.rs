@@ -9,7 +9,12 @@ use std::process::{Command, Output, Stdio};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
+use super::address;
 use crate::problem::{OrProblem as _, Problem};
+
+/// Where git finds the login. By environment, not by argument: other users of the host can read
+/// arguments.
+const LOGIN_VARIABLE: &str = "GIT_CONFIG_VALUE_0";
 
 /// Who wrote the first commit.
 const AUTHOR: &str = "immuops";
@@ -48,6 +53,7 @@ pub(crate) fn check(
     branch: &str,
     credentials: Option<&Credentials>,
 ) -> Result<(), Problem> {
+    address::check(url)?;
     let existing = branches(url, credentials)?;
     if existing.iter().any(|name| name == branch) {
         return Ok(());
@@ -120,12 +126,11 @@ fn git(credentials: Option<&Credentials>) -> Command {
         .env("GIT_COMMITTER_NAME", AUTHOR)
         .env("GIT_COMMITTER_EMAIL", "bootstrap@immuops.invalid");
     if let Some(Credentials { username, password }) = credentials {
-        // By environment, not by argument: other users of the host can read arguments.
         let pair = BASE64_STANDARD.encode(format!("{username}:{password}").as_bytes());
         command
             .env("GIT_CONFIG_COUNT", "1")
             .env("GIT_CONFIG_KEY_0", "http.extraHeader")
-            .env("GIT_CONFIG_VALUE_0", format!("Authorization: Basic {pair}"));
+            .env(LOGIN_VARIABLE, format!("Authorization: Basic {pair}"));
     }
     command
 }
@@ -143,24 +148,36 @@ fn run(mut command: Command, action: impl Fn() -> String) -> Result<String, Prob
         return Ok(String::from_utf8_lossy(&stdout).into_owned());
     }
     let message = String::from_utf8_lossy(&stderr).trim().replace('\n', "; ");
-    let problem = Problem::new(format!("failed to {}: git said: {message}", action()));
-    Err(match hint(&message) {
-        Some(hint) => problem.hint(hint),
-        None => problem,
-    })
+    // With prompts off, git tells a login that is missing and one that is wrong in the same words.
+    let problem = if message.contains("could not read Username") {
+        let action = action();
+        if has_login(&command) {
+            Problem::new(format!("failed to {action}: the login was refused"))
+                .hint("check the file given with --git-credentials")
+        } else {
+            Problem::new(format!("failed to {action}: it wants a login"))
+                .hint("give one with --git-credentials FILE")
+        }
+    } else {
+        let problem = Problem::new(format!("failed to {}: git said: {message}", action()));
+        match hint(&message) {
+            Some(hint) => problem.hint(hint),
+            None => problem,
+        }
+    };
+    Err(problem)
 }
 
-/// What to do about the things git says most often. With prompts off, a login that is missing is
-/// told as a user name that cannot be read.
+fn has_login(command: &Command) -> bool {
+    command.get_envs().any(|(name, _)| name == LOGIN_VARIABLE)
+}
+
+/// What to do about the things git says most often.
 fn hint(message: &str) -> Option<&'static str> {
     const HINTS: &[(&str, &str)] = &[
         (
             "Authentication failed",
             "check the file given with --git-credentials",
-        ),
-        (
-            "could not read Username",
-            "give the login with --git-credentials FILE",
         ),
         ("Could not resolve host", "check the host name in the URL"),
         (

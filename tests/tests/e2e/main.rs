@@ -1,12 +1,14 @@
 //! The whole product on one real cluster, through its public surface only: the `bootstrap` command,
 //! git pushes, `kubectl` as a bystander, and immudb's own client.
 //!
-//! The trials share one cluster and run in the order below: `up` is the first, `down` the last.
+//! The trials share one cluster and run in the order below: `up` is the first, then `down` ends it;
+//! what needs a cluster of its own comes after that.
 
 mod drift;
 mod faults;
 mod install;
 mod machines;
+mod outside;
 mod removal;
 mod repository;
 mod world;
@@ -110,6 +112,14 @@ const TRIALS: &[(&str, Check)] = &[
     (
         "removal::down_leaves_the_host_as_it_was",
         removal::down_leaves_the_host_as_it_was,
+    ),
+    (
+        "outside::unusable_repositories_are_refused_at_once",
+        outside::unusable_repositories_are_refused_at_once,
+    ),
+    (
+        "outside::cluster_follows_an_outside_repository",
+        outside::cluster_follows_an_outside_repository,
     ),
 ];
 
