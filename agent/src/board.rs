@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::git::fetcher::SourceKey;
 
 /// A Sync of the agent's namespace, by name.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(transparent)]
 pub(crate) struct SyncName(String);
 
@@ -32,7 +33,7 @@ impl fmt::Display for SyncName {
 }
 
 /// How a Sync stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Standing {
     /// Nothing is known yet.
@@ -47,8 +48,19 @@ pub(crate) enum Standing {
     Suspended,
 }
 
+/// A foreign change that was undone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub(crate) struct Correction {
+    /// The object that was changed.
+    pub(crate) object: String,
+    /// Who changed it, as far as the server recorded it.
+    pub(crate) by: String,
+    /// When it was undone, in RFC 3339.
+    pub(crate) at: String,
+}
+
 /// One line of the board.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Entry {
     /// How it stands.
@@ -58,8 +70,12 @@ pub(crate) struct Entry {
     /// What it reads; not shown, it may be private.
     #[serde(skip)]
     pub(crate) source: Option<SourceKey>,
+    /// Revision that was tried last, as `main@sha1:<40 hex>`.
+    pub(crate) attempted_revision: Option<String>,
     /// Revision that is applied.
     pub(crate) revision: Option<String>,
+    /// Revision whose objects were all healthy.
+    pub(crate) healthy_revision: Option<String>,
     /// Syncs it waits for.
     pub(crate) depends_on: Vec<SyncName>,
     /// Number of objects it owns.
@@ -72,6 +88,10 @@ pub(crate) struct Entry {
     pub(crate) message: String,
     /// Foreign changes that were undone since the agent started.
     pub(crate) corrections: u64,
+    /// The latest of them, newest first, five at most.
+    pub(crate) drift: Vec<Correction>,
+    /// When the repository is looked at again without being asked, in RFC 3339.
+    pub(crate) next_poll: Option<String>,
     /// Whether a sync was tried since the agent started.
     #[serde(skip)]
     pub(crate) attempted: bool,
@@ -83,13 +103,17 @@ impl Default for Entry {
             standing: Standing::Pending,
             generation: 0,
             source: None,
+            attempted_revision: None,
             revision: None,
+            healthy_revision: None,
             depends_on: Vec::new(),
             objects: 0,
             unhealthy: BTreeMap::new(),
             reason: "Progressing",
             message: String::new(),
             corrections: 0,
+            drift: Vec::new(),
+            next_poll: None,
             attempted: false,
         }
     }

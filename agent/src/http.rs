@@ -10,13 +10,16 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use jiff::{Timestamp, Unit};
 use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::board::SyncName;
 use crate::metrics::Hook;
+use crate::page;
 use crate::shared::Shared;
+use crate::status::Status;
 use crate::webhook::{BODY_LIMIT, Gate, HookError, Push};
 
 /// The loop counts as stuck when it has not advanced for this long.
@@ -67,10 +70,12 @@ pub(crate) async fn serve(
     stop: CancellationToken,
 ) -> std::io::Result<()> {
     let router = Router::new()
+        .route("/", get(page))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .route("/api/v1/status", get(status))
+        .route("/api/v1/status/schema", get(schema))
         .route("/hook/{id}", post(hook))
         .with_state(Site {
             shared,
@@ -114,13 +119,38 @@ async fn metrics(State(site): State<Site>) -> Response {
     }
 }
 
+impl Site {
+    fn status(&self, now: Timestamp) -> Status {
+        Status {
+            version: env!("CARGO_PKG_VERSION"),
+            leader: self.shared.cluster.authority().check().is_ok(),
+            time: now.round(Unit::Second).unwrap_or(now).to_string(),
+            syncs: self.shared.board.lines(),
+        }
+    }
+}
+
 async fn status(State(site): State<Site>) -> Response {
-    let body = serde_json::json!({
-        "version": env!("CARGO_PKG_VERSION"),
-        "leader": site.shared.cluster.authority().check().is_ok(),
-        "syncs": site.shared.board.lines(),
-    });
-    axum::Json(body).into_response()
+    axum::Json(site.status(Timestamp::now())).into_response()
+}
+
+async fn schema() -> Response {
+    axum::Json(schemars::schema_for!(Status)).into_response()
+}
+
+async fn page(State(site): State<Site>) -> Response {
+    let now = Timestamp::now();
+    let html = page::page(&site.status(now), now).into_string();
+    let headers = [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        // Nothing is loaded, nothing runs, nobody frames it.
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+        ),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    (headers, html).into_response()
 }
 
 /// `POST /hook/<name of a Sync>`: everything that reads the same source looks at it now.

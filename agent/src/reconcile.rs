@@ -9,7 +9,7 @@ mod settle_step;
 mod source_step;
 mod sync_step;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::names::REQUESTED_AT;
 use crate::api::sync::{Sync, SyncStatus};
-use crate::board::SyncName;
+use crate::board::{Correction, SyncName};
 use crate::events::Tone;
 use crate::execute::Walk;
 use crate::git::fetcher::Fetched;
@@ -38,6 +38,8 @@ use crate::shared::Shared;
 
 /// At most one status write and one Event about drift in this time.
 const DRIFT_REPORTS: Duration = Duration::from_secs(1);
+/// Corrections that the page and the status API show, per Sync.
+const SHOWN_CORRECTIONS: usize = 5;
 /// A deletion that is not complete is tried again after this long.
 const FINALIZE_AGAIN: Duration = Duration::from_secs(3);
 /// A correction that failed is tried again after this long.
@@ -87,6 +89,8 @@ struct Memory {
     held: BTreeSet<ObjectId>,
     /// Corrections since the start.
     corrections: u64,
+    /// The latest of them, newest first.
+    corrected_lately: VecDeque<Correction>,
     /// Whether the Sync waits for others.
     waiting: bool,
     /// Whether a sync was tried.

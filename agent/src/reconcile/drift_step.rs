@@ -9,8 +9,9 @@ use plan::live::Live;
 use plan::object::{Desired, ObjectId};
 use tokio::time::Instant;
 
-use super::{CORRECT_AGAIN, DRIFT_REPORTS, Reconciler};
+use super::{CORRECT_AGAIN, DRIFT_REPORTS, Reconciler, SHOWN_CORRECTIONS};
 use crate::api::sync::DriftStatus;
+use crate::board::Correction;
 use crate::correct::{Corrected, correct, judge};
 use crate::events::Tone;
 use crate::health::varies;
@@ -87,6 +88,12 @@ impl Reconciler {
                 continue;
             }
             self.memory.corrections += 1;
+            self.memory.corrected_lately.push_front(Correction {
+                object: id.to_string(),
+                by: by.clone(),
+                at: now.to_string(),
+            });
+            self.memory.corrected_lately.truncate(SHOWN_CORRECTIONS);
             self.shared.metrics.corrected(self.name.as_str(), seconds);
             tracing::info!(sync = %self.name, object = %id, %by, ms = started.elapsed().as_millis(), "undid a foreign change");
             let fights = self

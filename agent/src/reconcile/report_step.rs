@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{Timestamp, Unit};
 use kube::api::Api;
 use plan::health::{Health, aggregate};
 use tokio::time::Instant;
@@ -109,6 +109,17 @@ impl Reconciler {
         }
     }
 
+    /// When the repository is looked at again, in whole seconds: the same moment must always read
+    /// the same.
+    fn next_poll(&self) -> Option<String> {
+        if self.sync.spec.suspend {
+            return None;
+        }
+        let wait = self.clock.poll.saturating_duration_since(Instant::now());
+        let at = Timestamp::now().checked_add(wait).ok()?;
+        Some(at.round(Unit::Second).ok()?.to_string())
+    }
+
     /// Writes this Sync's line on the board, and its gauges.
     pub(super) fn post_line(&self) {
         let standing = match &self.memory.verdict {
@@ -153,7 +164,9 @@ impl Reconciler {
             standing,
             generation: self.sync.metadata.generation.unwrap_or_default(),
             source: self.shared.readers.source(&self.name),
+            attempted_revision: self.status.last_attempted_revision.clone(),
             revision: self.status.last_applied_revision.clone(),
+            healthy_revision: self.status.last_healthy_revision.clone(),
             depends_on: self
                 .sync
                 .spec
@@ -166,6 +179,8 @@ impl Reconciler {
             reason,
             message,
             corrections: self.memory.corrections,
+            drift: self.memory.corrected_lately.iter().cloned().collect(),
+            next_poll: self.next_poll(),
             attempted: self.memory.attempted,
         };
         self.shared.board.post(&self.name, entry);

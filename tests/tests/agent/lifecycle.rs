@@ -76,6 +76,20 @@ fn creates_changes_and_prunes() -> anyhow::Result<()> {
         status.pointer("/syncs/app/standing") == Some(&json!("ready")),
         "{status}"
     );
+    let schema: Value = serde_json::from_str(&agent.http("/api/v1/status/schema")?)?;
+    let described = |pointer: &str, object: &Value| -> anyhow::Result<()> {
+        let properties = schema.pointer(pointer).context("no properties")?;
+        for key in object.as_object().context("not an object")?.keys() {
+            ensure!(properties.get(key).is_some(), "the schema lacks `{key}`");
+        }
+        Ok(())
+    };
+    described("/properties", &status)?;
+    described("/$defs/Entry/properties", &status["syncs"]["app"])?;
+    let page = agent.http("/")?;
+    for part in ["All healthy", "app", &second[..10], "Next look at git"] {
+        ensure!(page.contains(part), "`{part}` is not on the page: {page}");
+    }
     ensure!(agent.terminate()?, "it stops when asked to");
     Ok(())
 }
