@@ -35,6 +35,8 @@ impl Outside {
             &["netns", "add", NAMESPACE][..],
             &["link", "add", NEAR, "type", "veth", "peer", "name", FAR],
             &["link", "set", FAR, "netns", NAMESPACE],
+            // No IPv6 address that comes a moment later: the host must look the same all along.
+            &["link", "set", NEAR, "addrgenmode", "none"],
             &["address", "add", &host, "dev", NEAR],
             &["link", "set", NEAR, "up"],
             &["-netns", NAMESPACE, "address", "add", &there, "dev", FAR],
