@@ -79,16 +79,27 @@ async fn one(
     live: &Live,
     drift: &Drift,
 ) -> Result<(Applied, bool), Problem> {
-    let mut applied = apply(walk, object).await?;
+    let edited = matches!(drift, Drift::Edited { .. }) && object.policy().ssa == Ssa::Override;
+    let mut applied = match apply(walk, object).await {
+        // Beside what somebody put there ours can be invalid, as a second port of one name. Then
+        // theirs has to go with the same write that brings ours back.
+        Err(problem) if edited && problem.is_invalid() => {
+            let theirs = |stamp: &ManagerStamp| is_author(drift, stamp);
+            if !takeover::take_over(walk.cluster, object, theirs).await? {
+                return Err(problem);
+            }
+            apply(walk, object).await?
+        }
+        other => other?,
+    };
     let changed = match live {
         Live::Absent => true,
         Live::Present(meta) => meta.resource_version != applied.resource_version,
     };
     // That put back what git declares. What people added beside it is theirs still.
-    let edited = matches!(drift, Drift::Edited { .. }) && object.policy().ssa == Ssa::Override;
     if edited
         && applied.managers.iter().any(takeover::is_people)
-        && takeover::take_over(walk.cluster, object).await?
+        && takeover::take_over(walk.cluster, object, takeover::is_people).await?
     {
         applied = apply(walk, object).await?;
         return Ok((applied, true));
@@ -102,6 +113,15 @@ async fn apply(walk: &Walk<'_>, object: &Desired) -> Result<Applied, Problem> {
         Some(Err(rejection)) => Err(rejection.problem),
         None => Err(Problem::Fenced),
     }
+}
+
+/// Whether somebody has written fields of git since the last apply, and not just a status.
+fn is_author(drift: &Drift, stamp: &ManagerStamp) -> bool {
+    let wrote = match drift {
+        Drift::Edited { by } => by.iter().any(|one| one.manager == stamp.manager),
+        Drift::None | Drift::Deleted | Drift::Recreated => false,
+    };
+    wrote && stamp.subresource.is_none()
 }
 
 /// Names the last foreign writer.

@@ -61,7 +61,8 @@ fn sync(name: &SyncName, entry: &Entry, now: Timestamp) -> Markup {
                 h3 { (name) }
                 span class={ "badge " (class) } { (label) }
             }
-            p.message { (entry.message) }
+            // A ready Sync says only which revision it has, which is below.
+            @if entry.standing != Standing::Ready { p.message { (entry.message) } }
             dl {
                 @if let Some(attempted) = &entry.attempted_revision {
                     // Three equal revisions are one fact, not three.

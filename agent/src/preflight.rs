@@ -5,12 +5,14 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use futures::{StreamExt, stream};
-use plan::object::{Desired, ObjectId};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use plan::object::{Desired, ObjectId, Ssa};
 use plan::plan::{Action, Plan, StageKind};
 
 use crate::cluster::{Cluster, Mode};
 use crate::metrics::{Metrics, Outcome, Verb};
 use crate::problem::Problem;
+use crate::takeover;
 
 /// Requests of one stage that are under way at once.
 pub(crate) const PARALLEL: usize = 32;
@@ -80,7 +82,10 @@ pub(crate) async fn check(
     objects: &[&Desired],
 ) -> Vec<Rejection> {
     let tries = stream::iter(objects.iter().copied()).map(|object| async move {
-        let result = cluster.apply(object, Mode::DryRun).await;
+        let result = match cluster.apply(object, Mode::DryRun).await {
+            Err(problem) if problem.is_invalid() => again(cluster, object, problem).await,
+            other => other,
+        };
         let outcome = if result.is_ok() {
             Outcome::Done
         } else {
@@ -100,4 +105,19 @@ pub(crate) async fn check(
         .await;
     rejections.sort_by(|one, other| one.id.cmp(&other.id));
     rejections
+}
+
+/// Tries once more without what people added by hand: ours may be invalid only beside it, and the
+/// real apply drops it. Who owns which field is all that this changes in the cluster.
+async fn again(
+    cluster: &Cluster,
+    object: &Desired,
+    problem: Problem,
+) -> Result<ObjectMeta, Problem> {
+    if object.policy().ssa == Ssa::Override
+        && takeover::take_over(cluster, object, takeover::is_people).await?
+    {
+        return cluster.apply(object, Mode::DryRun).await;
+    }
+    Err(problem)
 }

@@ -105,6 +105,11 @@ impl Problem {
         self.code() == Some(404)
     }
 
+    /// Whether the object as a whole would not be valid.
+    pub(crate) fn is_invalid(&self) -> bool {
+        self.code() == Some(422)
+    }
+
     /// Whether another write came first, or a precondition does not hold.
     pub(crate) fn is_conflict(&self) -> bool {
         self.code() == Some(409)

@@ -87,6 +87,8 @@ struct Memory {
     fights: Option<Fights>,
     /// Objects that wait for their next correction.
     held: BTreeSet<ObjectId>,
+    /// Foreign changes that could not be undone, and why.
+    uncorrected: BTreeMap<ObjectId, String>,
     /// Corrections since the start.
     corrections: u64,
     /// The latest of them, newest first.

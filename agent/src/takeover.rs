@@ -23,12 +23,17 @@ const PEOPLE: [&str; 5] = [
     "Mozilla",
 ];
 
-/// Takes over what people own of an object. Returns whether there was anything.
-pub(crate) async fn take_over(cluster: &Cluster, object: &Desired) -> Result<bool, Problem> {
+/// Takes over what the writers that `whose` picks own of an object. Returns whether there was anything.
+/// Changes only whose the fields are, never what they hold.
+pub(crate) async fn take_over(
+    cluster: &Cluster,
+    object: &Desired,
+    whose: impl Fn(&ManagerStamp) -> bool,
+) -> Result<bool, Problem> {
     let Some(metadata) = cluster.metadata(object.id(), object.version()).await? else {
         return Ok(false);
     };
-    let Some(patch) = patch(&metadata, &object.api_version()) else {
+    let Some(patch) = patch(&metadata, &object.api_version(), whose) else {
         return Ok(false);
     };
     match cluster.set_managers(object, &patch).await {
@@ -39,18 +44,24 @@ pub(crate) async fn take_over(cluster: &Cluster, object: &Desired) -> Result<boo
     }
 }
 
-/// The patch that merges people's entries into ours, if there are any.
-fn patch(metadata: &ObjectMeta, api_version: &str) -> Option<Value> {
+/// The patch that merges the picked entries into ours, if there are any.
+fn patch(
+    metadata: &ObjectMeta,
+    api_version: &str,
+    whose: impl Fn(&ManagerStamp) -> bool,
+) -> Option<Value> {
     let entries = metadata.managed_fields.as_deref()?;
-    let (people, mut kept): (Vec<_>, Vec<_>) = entries.iter().cloned().partition(|entry| {
-        is_people(&stamp(entry)) && entry.api_version.as_deref() == Some(api_version)
+    let (picked, mut kept): (Vec<_>, Vec<_>) = entries.iter().cloned().partition(|entry| {
+        whose(&stamp(entry))
+            && !is_ours(entry, api_version)
+            && entry.api_version.as_deref() == Some(api_version)
     });
-    if people.is_empty() {
+    if picked.is_empty() {
         return None;
     }
     let ours = kept.iter_mut().find(|entry| is_ours(entry, api_version))?;
     let mut fields = ours.fields_v1.take().map_or(Value::Null, |fields| fields.0);
-    for entry in people {
+    for entry in picked {
         merge(
             &mut fields,
             entry.fields_v1.map_or(Value::Null, |fields| fields.0),
@@ -124,7 +135,7 @@ mod tests {
         let ours = entry(FIELD_MANAGER, "Apply", json!({"f:data": {"f:a": {}}}));
         let edit = entry("kubectl-edit", "Update", json!({"f:data": {"f:b": {}}}));
         let controller = entry("kube-controller-manager", "Update", json!({"f:spec": {}}));
-        let patch = patch(&metadata(vec![ours, edit, controller]), "v1").unwrap();
+        let patch = patch(&metadata(vec![ours, edit, controller]), "v1", is_people).unwrap();
         let entries = patch
             .pointer("/metadata/managedFields")
             .unwrap()
@@ -150,8 +161,12 @@ mod tests {
         status.subresource = Some("status".to_owned());
         let mut old = entry("kubectl", "Update", json!({}));
         old.api_version = Some("v1beta1".to_owned());
-        assert_eq!(patch(&metadata(vec![ours(), status, old]), "v1"), None);
+        assert_eq!(
+            patch(&metadata(vec![ours(), status, old]), "v1", is_people),
+            None
+        );
         let edit = entry("kubectl-edit", "Update", json!({}));
-        assert_eq!(patch(&metadata(vec![edit]), "v1"), None, "not ours yet");
+        let edit = metadata(vec![edit]);
+        assert_eq!(patch(&edit, "v1", is_people), None, "not ours yet");
     }
 }

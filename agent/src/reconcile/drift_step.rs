@@ -44,6 +44,7 @@ impl Reconciler {
             };
             let drift = judge(object, applied, &live);
             if drift == Drift::None {
+                self.memory.uncorrected.remove(id);
                 continue;
             }
             if let Verdict::Hold(fight) = fights.verdict(id, now) {
@@ -77,12 +78,17 @@ impl Reconciler {
             let (applied, changed) = match result {
                 Ok(result) => result,
                 Err(problem) => {
-                    tracing::warn!(sync = %self.name, object = %id, error = %problem, "cannot undo a foreign change");
+                    let why = format!("{problem}; changed by {by}");
+                    if self.memory.uncorrected.get(&id) != Some(&why) {
+                        tracing::warn!(sync = %self.name, object = %id, %by, error = %problem, "cannot undo a foreign change");
+                        self.memory.uncorrected.insert(id.clone(), why);
+                    }
                     self.memory.held.insert(id);
                     self.clock.correct = Some(Instant::now() + CORRECT_AGAIN);
                     continue;
                 }
             };
+            self.memory.uncorrected.remove(&id);
             self.memory.applied.insert(id.clone(), applied);
             if !changed {
                 continue;

@@ -56,7 +56,22 @@ impl Reconciler {
             deadline,
             stage,
         });
-        self.conclude(Verdict::Ready { message }).await;
+        let verdict = match self.uncorrected() {
+            Some(message) => failed(Reason::ReconciliationFailed, message),
+            None => Verdict::Ready { message },
+        };
+        self.conclude(verdict).await;
+    }
+
+    /// What to say about foreign changes that stand, if there are any.
+    fn uncorrected(&self) -> Option<String> {
+        let changes = self.memory.uncorrected.iter();
+        let lines: Vec<String> = changes.map(|(id, why)| format!("{id}: {why}")).collect();
+        if lines.is_empty() {
+            return None;
+        }
+        let text = lines.join("\n");
+        Some(format!("cannot undo a foreign change of\n{text}"))
     }
 
     /// Prunes and writes the final inventory. Returns what to say, or `None` after a failure, which

@@ -321,6 +321,8 @@ impl Reconciler {
         self.memory.applied.retain(|id, _| wanted.contains(id));
         self.memory.health.retain(|id, _| wanted.contains(id));
         self.memory.held.retain(|id| wanted.contains(id));
+        // Each of them was planned anew: what is still wrong comes up again.
+        self.memory.uncorrected.clear();
         for (id, outcome) in &outcomes {
             if let Outcome::Applied(applied) = outcome {
                 self.memory.applied.insert(id.clone(), applied.clone());

@@ -182,3 +182,110 @@ fn a_fight_ends_in_a_truce() -> anyhow::Result<()> {
     );
     Ok(())
 }
+
+const SERVICE: &str = "apiVersion: v1
+kind: Service
+metadata: { name: web, namespace: ports }
+spec:
+  selector: { app: web }
+  ports:
+    - { name: http, port: 80, targetPort: 8080 }
+";
+
+/// What git has and what somebody added cannot both be: two ports of one name.
+#[test]
+fn edits_that_make_git_invalid_are_undone() -> anyhow::Result<()> {
+    let mut agent = Agent::start("ports")?;
+    let git = GitServer::start(&agent.directory, Access::Open)?;
+    let commit = git.push(&[
+        ("namespace.yaml", &namespace("ports")),
+        ("service.yaml", SERVICE),
+    ])?;
+    agent.sync("app", &spec(&git, "."))?;
+    agent.ready("app", &commit)?;
+    let path = "/api/v1/namespaces/ports/services/web";
+    let edit = json!({ "spec": { "ports": [{ "name": "http", "port": 81, "protocol": "TCP" }] } });
+    let back = |agent: &Agent, what: &str| {
+        until(what, LIMIT, || {
+            let service = agent.client.get(path)?;
+            let ports = service.pointer("/spec/ports").and_then(Value::as_array);
+            let ports: Vec<_> = ports
+                .into_iter()
+                .flatten()
+                .map(|port| &port["port"])
+                .collect();
+            ensure!(ports == [&json!(80)], "it has {ports:?}");
+            Ok(())
+        })
+    };
+    for writer in ["kubectl-patch", "some-script"] {
+        agent.client.patch(PatchKind::Merge, path, writer, &edit)?;
+        back(&agent, &format!("the port that {writer} replaced"))?;
+    }
+    // The same while nobody looks: the first sync of the next agent has to see through it.
+    agent.kill()?;
+    agent
+        .client
+        .patch(PatchKind::Merge, path, "kubectl-edit", &edit)?;
+    agent.run()?;
+    back(
+        &agent,
+        "the port that was replaced while the agent was down",
+    )?;
+    agent.ready("app", &commit)
+}
+
+#[test]
+fn changes_that_cannot_be_undone_are_told() -> anyhow::Result<()> {
+    let agent = Agent::start("stuck")?;
+    let git = GitServer::start(&agent.directory, Access::Open)?;
+    let commit = git.push(&[
+        ("namespace.yaml", &namespace("stuck")),
+        ("a.yaml", &config_map("a", "stuck", "git")),
+    ])?;
+    agent.sync("app", &spec(&git, "."))?;
+    agent.ready("app", &commit)?;
+    // What is about to be deleted must not be created again.
+    let policies = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies";
+    let bindings = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings";
+    let policy = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
+        "metadata": { "name": "closed" },
+        "spec": {
+            "matchConstraints": {
+                "namespaceSelector": {
+                    "matchLabels": { "kubernetes.io/metadata.name": "stuck" },
+                },
+                "resourceRules": [{
+                    "apiGroups": [""], "apiVersions": ["v1"],
+                    "resources": ["configmaps"], "operations": ["CREATE"],
+                }],
+            },
+            "validations": [{ "expression": "false", "message": "closed for the night" }],
+        },
+    });
+    let binding = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingAdmissionPolicyBinding",
+        "metadata": { "name": "closed" },
+        "spec": { "policyName": "closed", "validationActions": ["Deny"] },
+    });
+    agent.client.create(policies, &policy)?;
+    agent.client.create(bindings, &binding)?;
+    until("the policy to be in force", LIMIT, || {
+        let probe = json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "generateName": "probe-" },
+        });
+        let maps = "/api/v1/namespaces/stuck/configmaps";
+        match agent.client.create(maps, &probe) {
+            Ok(_) => bail!("a ConfigMap was created"),
+            Err(_) => Ok(()),
+        }
+    })?;
+    let path = "/api/v1/namespaces/stuck/configmaps/a";
+    agent.client.delete(path)?;
+    agent.condition("app", "Ready", "False", "closed for the night")?;
+    agent.client.delete(&format!("{bindings}/closed"))?;
+    until("the deleted object", LIMIT, || agent.client.get(path))?;
+    agent.ready("app", &commit)
+}
