@@ -1,8 +1,11 @@
 //! The command line: one file per subcommand, and the exit codes.
 
 mod crds;
+mod probe;
 mod render;
 mod run;
+mod signals;
+mod verify;
 mod version;
 
 use std::io::Write as _;
@@ -31,6 +34,10 @@ enum Command {
     Render(render::Args),
     /// Print the custom resource definitions of the agent as YAML.
     Crds,
+    /// Measure the readiness of one immudb server: the sidecar of its pod.
+    Probe(probe::Args),
+    /// Prove that replicas, or servers after a change, hold the history they should.
+    Verify(verify::Args),
     /// Print the version.
     Version,
 }
@@ -41,6 +48,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Run(args) => run::run(args),
         Command::Render(args) => render::run(&args),
         Command::Crds => crds::run(),
+        Command::Probe(args) => probe::run(args),
+        Command::Verify(args) => verify::run(args),
         Command::Version => version::run(),
     };
     match result {

@@ -14,3 +14,9 @@ pub(crate) const IDENTITY: &str = "IMMUOPS_IDENTITY";
 pub(crate) const LOG: &str = "IMMUOPS_LOG";
 /// `text` or `json`.
 pub(crate) const LOG_FORMAT: &str = "IMMUOPS_LOG_FORMAT";
+/// User that logs in to immudb.
+pub(crate) const IMMUDB_USERNAME: &str = "IMMUOPS_IMMUDB_USERNAME";
+/// File with that user's password.
+pub(crate) const IMMUDB_PASSWORD_FILE: &str = "IMMUOPS_IMMUDB_PASSWORD_FILE";
+/// The password itself, if there is no file. There is no flag for it: others can read arguments.
+pub(crate) const IMMUDB_PASSWORD: &str = "IMMUOPS_IMMUDB_PASSWORD";

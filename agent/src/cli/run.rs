@@ -2,20 +2,15 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
 
+use super::signals;
 use crate::controller::{self, Config};
 use crate::env_vars;
 use crate::git;
 use crate::logging::{self, LogFormat};
-
-/// After a signal, whatever still runs is ended. Shorter than the grace period of the pod.
-const STOP_DEADLINE: Duration = Duration::from_secs(20);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -76,38 +71,9 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
         identity,
     };
 
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .max_blocking_threads(2)
-        .thread_keep_alive(Duration::from_secs(2))
-        .build()
-        .context("failed to start the runtime")?;
-    // Everything runs on this thread, so the tasks need not be able to move to another one.
-    let result = tokio::task::LocalSet::new().block_on(&runtime, async {
-        let stop = CancellationToken::new();
-        let signals = stop.clone();
-        let mut term = signal(SignalKind::terminate()).context("cannot listen to SIGTERM")?;
-        let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen to SIGINT")?;
-        let run = controller::run(config, client(kubeconfig).await?, stop);
-        let mut run = std::pin::pin!(run);
-        tokio::select! {
-            result = &mut run => return result,
-            _ = term.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        tracing::info!("stopping");
-        signals.cancel();
-        tokio::time::timeout(STOP_DEADLINE, run)
-            .await
-            .with_context(|| {
-                format!(
-                    "not everything stopped within {} s",
-                    STOP_DEADLINE.as_secs()
-                )
-            })?
-    });
-    runtime.shutdown_timeout(Duration::from_secs(1));
-    result
+    signals::run(
+        |stop| async move { controller::run(config, client(kubeconfig).await?, stop).await },
+    )
 }
 
 async fn client(kubeconfig: Option<PathBuf>) -> anyhow::Result<kube::Client> {
