@@ -37,8 +37,15 @@ impl fmt::Display for Rejection {
     }
 }
 
+/// The group of roles and their bindings.
+const RBAC: &str = "rbac.authorization.k8s.io";
+
 /// What of a plan is tried before anything is written, and what has to wait until the namespaces and
 /// CRDs of the same plan exist.
+///
+/// A binding of a role that the same plan creates is in neither: to judge whether we may bind it, the
+/// server reads the role, which no dry run leaves behind. The role itself is tried, and the server
+/// refuses it if it holds a right that we lack.
 pub(crate) fn split<'a>(
     plan: &Plan,
     desired: &'a [Desired],
@@ -48,6 +55,19 @@ pub(crate) fn split<'a>(
         .filter(|action| action.writes())
         .map(Action::id)
         .collect();
+    let roles: BTreeSet<&ObjectId> = plan
+        .actions()
+        .filter_map(|action| match action {
+            Action::Create(id) => Some(id),
+            Action::Change(_) | Action::Unchanged(_) | Action::Skip { .. } => None,
+        })
+        .filter(|id| id.is(RBAC, "Role") || id.is(RBAC, "ClusterRole"))
+        .collect();
+    let binds_new_role = |object: &Desired| {
+        let id = object.id();
+        (id.is(RBAC, "RoleBinding") || id.is(RBAC, "ClusterRoleBinding"))
+            && object.needs().iter().any(|needed| roles.contains(needed))
+    };
     let coming: BTreeSet<&ObjectId> = plan
         .stages
         .iter()
@@ -71,7 +91,7 @@ pub(crate) fn split<'a>(
     };
     desired
         .iter()
-        .filter(|object| writes.contains(object.id()))
+        .filter(|object| writes.contains(object.id()) && !binds_new_role(object))
         .partition(|object| !needs_one(object))
 }
 

@@ -16,6 +16,7 @@ mod manifest;
 pub mod prerequisites;
 mod recipe;
 mod tree;
+mod wheel;
 
 use std::path::{Path, PathBuf};
 

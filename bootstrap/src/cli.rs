@@ -4,6 +4,7 @@
 //! 2 wrong usage, 3 refused by a safety rule, 130 interrupted.
 
 mod bundle;
+mod ca;
 mod down;
 mod errors;
 mod exec;
@@ -11,8 +12,10 @@ mod kubeconfig;
 mod logs;
 mod machine;
 mod output;
+mod ports;
 mod status;
 mod stop;
+mod summary;
 mod target;
 mod up;
 
@@ -36,6 +39,7 @@ enum Command {
     Down(down::Args),
     Status(status::Args),
     Kubeconfig(kubeconfig::Args),
+    Ca(ca::Args),
     Logs(logs::Args),
     Exec(exec::Args),
     Bundle(bundle::Args),
@@ -60,6 +64,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Down(args) => down::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Kubeconfig(args) => kubeconfig::run(&args),
+        Command::Ca(args) => ca::run(&args),
         Command::Logs(args) => logs::run(&args),
         Command::Exec(args) => exec::run(&args),
         Command::Bundle(args) => bundle::run(&args),

@@ -70,6 +70,24 @@ impl Cluster {
     }
 }
 
+#[cfg(test)]
+impl Cluster {
+    /// A cluster on paper, for tests of what is told about one.
+    pub(crate) fn example() -> Self {
+        let topology = Topology::example(2);
+        let kubeconfig = PathBuf::from("/state/kubeconfig");
+        Self {
+            name: topology.cluster.clone(),
+            state: StateDirectory::at("/state"),
+            kubectl: Kubectl::new(Path::new("/bundle/bin/kubectl"), &kubeconfig),
+            kubeconfig,
+            nodes: topology.nodes.clone(),
+            topology,
+            bundle: "/bundle".into(),
+        }
+    }
+}
+
 /// The bundle's kubectl with the access of one cluster.
 #[derive(Clone, Debug)]
 pub struct Kubectl {

@@ -23,6 +23,8 @@ use self::gitea::Gitea;
 pub use self::seed::Credentials;
 pub use self::syncs::{SyncState, SyncStatus};
 use crate::cluster::Kubectl;
+use crate::edge::Edge;
+use crate::pki::Pair;
 use crate::reporter::{Reporter, Step};
 
 /// The namespace of the agent and its Syncs.
@@ -31,6 +33,8 @@ const SYSTEM: &str = "immuops-system";
 const FORGE: &str = "git-system";
 /// The namespace of the databases.
 const DATABASE: &str = "immudb";
+/// The namespace of the edge.
+const EDGE: &str = "edge-system";
 /// Owner and name of the repository on the built-in forge.
 const REPOSITORY_OWNER: &str = "immuops";
 const REPOSITORY: &str = "cluster";
@@ -80,6 +84,10 @@ pub struct Installation<'a> {
     pub agent_image: &'a str,
     /// Where the desired state is.
     pub repository: &'a Repository,
+    /// What the repository must say about the edge.
+    pub edge: &'a Edge,
+    /// The edge's certificate, with its key.
+    pub certificate: &'a Pair,
 }
 
 /// Checks what can be checked before any machine is made.
@@ -106,11 +114,14 @@ pub fn run(installation: &Installation<'_>, reporter: &dyn Reporter) -> Result<V
         kubectl,
         agent_image,
         repository,
+        edge,
+        certificate,
     } = installation;
     let api = &Api(kubectl);
     let step = Step::start(reporter, "agent API and secrets");
     definitions(api)?;
     passwords(api)?;
+    edge_certificate(api, certificate)?;
     step.finish("");
     let source = match repository {
         Repository::BuiltIn { templates, url } => {
@@ -118,7 +129,7 @@ pub fn run(installation: &Installation<'_>, reporter: &dyn Reporter) -> Result<V
             forge(api, templates)?;
             step.finish("");
             let step = Step::start(reporter, "cluster repository");
-            let source = first_commit(api, templates, url)?;
+            let source = first_commit(api, templates, url, edge)?;
             step.finish("");
             source
         }
@@ -197,6 +208,18 @@ fn passwords(api: &Api<'_>) -> Result<()> {
     })
 }
 
+/// Hands the edge its certificate; Traefik takes a new one without a restart.
+fn edge_certificate(api: &Api<'_>, pair: &Pair) -> Result<()> {
+    ensure_namespace(api, EDGE)?;
+    let data = [
+        ("tls.crt", pair.certificate.clone()),
+        ("tls.key", pair.key.clone()),
+    ];
+    let secret = secret(EDGE, "edge-certificate", "kubernetes.io/tls", &data);
+    let action = format!("write the Secret {EDGE}/edge-certificate");
+    Ok(api.apply(&action, MANAGER, &secret.to_string())?)
+}
+
 /// Starts the built-in forge from the same manifests that the agent will keep it equal to.
 fn forge(api: &Api<'_>, templates: &Path) -> Result<()> {
     ensure_namespace(api, FORGE)?;
@@ -228,7 +251,7 @@ fn forge(api: &Api<'_>, templates: &Path) -> Result<()> {
 }
 
 /// Repository, first commit, the agent's token and the webhook; gives the root Sync.
-fn first_commit(api: &Api<'_>, templates: &Path, url: &str) -> Result<Value> {
+fn first_commit(api: &Api<'_>, templates: &Path, url: &str, edge: &Edge) -> Result<Value> {
     let password = read_secret(api, FORGE, "gitea", "admin-password")?;
     let gitea = Gitea::new(url, REPOSITORY_OWNER, &password);
     gitea.ensure_repository(REPOSITORY)?;
@@ -238,7 +261,8 @@ fn first_commit(api: &Api<'_>, templates: &Path, url: &str) -> Result<Value> {
     };
     let remote = format!("{url}/{REPOSITORY_OWNER}/{REPOSITORY}.git");
     if !seed::branch_exists(&remote, "main", Some(&credentials))? {
-        seed::push_first_commit(templates, &remote, "main", &credentials)?;
+        let files = seed::filled(templates, &[edge.repository_file()])?;
+        seed::push_first_commit(files.path(), &remote, "main", &credentials)?;
     }
     ensure_secret(api, SYSTEM, "git-credentials", || {
         let token = gitea.renew_token("agent", &["read:repository"])?;
@@ -272,7 +296,7 @@ fn external_source(
             ("username", username.clone()),
             ("password", password.clone()),
         ];
-        let secret = secret(SYSTEM, "git-credentials", &values);
+        let secret = secret(SYSTEM, "git-credentials", OPAQUE, &values);
         api.apply(
             "create the Secret git-credentials",
             MANAGER,
@@ -342,11 +366,14 @@ fn ensure_secret(
     Ok(api.apply(
         &action,
         MANAGER,
-        &secret(namespace, name, &values).to_string(),
+        &secret(namespace, name, OPAQUE, &values).to_string(),
     )?)
 }
 
-fn secret(namespace: &str, name: &str, values: &[(&'static str, String)]) -> Value {
+/// The type of a Secret that means nothing to Kubernetes.
+const OPAQUE: &str = "Opaque";
+
+fn secret(namespace: &str, name: &str, kind: &str, values: &[(&'static str, String)]) -> Value {
     let data: serde_json::Map<_, _> = values
         .iter()
         .map(|(key, value)| ((*key).to_owned(), BASE64_STANDARD.encode(value).into()))
@@ -355,7 +382,7 @@ fn secret(namespace: &str, name: &str, values: &[(&'static str, String)]) -> Val
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": { "name": name, "namespace": namespace },
-        "type": "Opaque",
+        "type": kind,
         "data": data,
     })
 }

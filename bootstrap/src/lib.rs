@@ -8,6 +8,7 @@ pub mod cli;
 pub mod cluster;
 pub mod command;
 mod digest;
+pub mod edge;
 pub mod image;
 pub mod install;
 pub mod kubeadm;

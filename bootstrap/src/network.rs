@@ -31,6 +31,33 @@ use crate::topology::{Node, Topology};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
+/// Whether a cluster may reach what its host reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outbound {
+    /// No: everything it needs is inside.
+    Closed,
+    /// Yes: it follows a repository out there.
+    Open,
+}
+
+/// Makes the host's rules for a cluster exactly these: its forwarded ports and its way out. `state`
+/// is the cluster's state directory.
+///
+/// # Errors
+/// When the kernel refuses, naming the command or the file.
+pub fn connect(
+    topology: &Topology,
+    state: &Path,
+    forwards: &[forward::Forward],
+    outbound: Outbound,
+) -> anyhow::Result<()> {
+    let mut chains = forward::prepare(forwards, topology)?;
+    if outbound == Outbound::Open {
+        chains += &outbound::prepare(topology, state)?;
+    }
+    Ok(host_table::replace(&topology.cluster, &chains)?)
+}
+
 /// The switch of one cluster.
 #[derive(Debug)]
 pub struct Switch<'a> {

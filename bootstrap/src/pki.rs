@@ -1,6 +1,6 @@
 //! The cluster's certificates, issued on the host.
 //!
-//! Three authorities, as kubeadm has them. Their keys stay in the state directory and never enter a
+//! Three authorities, as kubeadm has them, and one for the edge. Their keys stay in the state directory and never enter a
 //! machine: kubeadm calls this "external CA mode", in which its controller manager signs nothing.
 //! So every kubelet gets its certificates from here as well, and there are no bootstrap tokens.
 //! What must exist is a pure function of the topology ([`plan`]); what must be issued again is a
@@ -19,6 +19,7 @@ use authority::Authority;
 use plan::{Issuer, Request};
 use renewal::{Decision, Held, Policy};
 
+use crate::edge::{Domain, Edge};
 use crate::problem::{OrProblem, Problem};
 use crate::topology::Topology;
 
@@ -55,15 +56,38 @@ impl Pki {
     /// # Errors
     /// When a file cannot be read or written.
     pub fn ensure(&self, topology: &Topology, now: OffsetDateTime) -> anyhow::Result<Vec<String>> {
-        let policy = Policy::default();
-        let mut issued = Vec::new();
         self.ensure_service_account_key()?;
+        self.issue(&plan::requests(topology), None, now, Policy::default())
+    }
+
+    /// The same for the certificate of the edge.
+    ///
+    /// # Errors
+    /// When a file cannot be read or written.
+    pub fn ensure_edge(&self, edge: &Edge, now: OffsetDateTime) -> anyhow::Result<Vec<String>> {
+        self.issue(&[plan::edge(edge)], Some(&edge.domain), now, Policy::EDGE)
+    }
+
+    /// Issues what must be of `requests`; an authority that is made on the way is limited to
+    /// `domain`.
+    fn issue(
+        &self,
+        requests: &[Request],
+        domain: Option<&Domain>,
+        now: OffsetDateTime,
+        policy: Policy,
+    ) -> anyhow::Result<Vec<String>> {
+        let mut issued = Vec::new();
         for issuer in Issuer::ALL {
-            let authority = self.authority(issuer, now, policy)?;
-            for request in plan::requests(topology)
+            let mut requests = requests
                 .iter()
                 .filter(|one| one.issuer == issuer)
-            {
+                .peekable();
+            if requests.peek().is_none() {
+                continue;
+            }
+            let authority = self.authority(issuer, domain, now, policy)?;
+            for request in requests {
                 let held = self.held(request, &authority)?;
                 let Decision::Issue(reason) = renewal::decide(now, held.as_ref(), request, policy)
                 else {
@@ -118,12 +142,13 @@ impl Pki {
     fn authority(
         &self,
         issuer: Issuer,
+        domain: Option<&Domain>,
         now: OffsetDateTime,
         policy: Policy,
     ) -> anyhow::Result<Authority> {
         let name = issuer.name();
         if !self.path(name, "crt").exists() {
-            self.write(name, &Authority::create(issuer, now, policy)?)?;
+            self.write(name, &Authority::create(issuer, domain, now, policy)?)?;
         }
         let authority = Authority::read(&self.pair(name)?)
             .or_problem(|| Problem::new(format!("failed to read the authority {name}")))?;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use fs_err::{self as fs, File, OpenOptions};
 use serde::{Deserialize, Serialize};
 
+use crate::edge::Edge;
 use crate::problem::{OrProblem, Problem};
 use crate::topology::{ClusterName, Topology};
 
@@ -21,6 +22,16 @@ pub struct ClusterFile {
     pub topology: Topology,
     /// The bundle that its machines run from.
     pub bundle: PathBuf,
+}
+
+/// What this host can reach of a cluster, as kept in `published.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Published {
+    /// The loopback port of the built-in forge, if there is one.
+    pub git: Option<u16>,
+    /// The names and ports of the edge.
+    pub edge: Edge,
 }
 
 /// The state directory of one cluster.
@@ -47,6 +58,12 @@ impl StateDirectory {
         })?;
         let base = xdg.state_dir().unwrap_or_else(|| xdg.data_dir());
         Ok(Self(base.join("immuops").join(cluster.as_str())))
+    }
+
+    /// A directory on paper.
+    #[cfg(test)]
+    pub(crate) fn at(path: &str) -> Self {
+        Self(path.into())
     }
 
     /// Where it is.
@@ -131,31 +148,34 @@ impl StateDirectory {
         write_atomically(&self.0.join("cluster.json"), &text, 0o600)
     }
 
-    /// The loopback port of the built-in forge, or `None` where there is none.
+    /// What this host can reach of the cluster, or `None` where nothing was published yet.
     ///
     /// # Errors
-    /// When the file cannot be read or has no port in it.
-    pub fn forge_port(&self) -> anyhow::Result<Option<u16>> {
-        let path = self.0.join("forge-port");
-        match fs::read_to_string(&path) {
-            Ok(text) => Ok(Some(text.trim().parse().or_problem(|| {
-                Problem::new(format!("{} has no port number in it", path.display()))
-            })?)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+    /// When the file cannot be read or is no such file.
+    pub fn published(&self) -> anyhow::Result<Option<Published>> {
+        let path = self.0.join("published.json");
+        let text = match fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let published = serde_json::from_slice(&text).or_problem(|| {
+            Problem::new(format!(
+                "{} is not readable as published ports",
+                path.display()
+            ))
+            .hint("remove it: the next `bootstrap up` writes it again")
+        })?;
+        Ok(Some(published))
     }
 
-    /// Records the loopback port of the built-in forge.
+    /// Records what this host can reach.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn write_forge_port(&self, port: u16) -> anyhow::Result<()> {
-        write_atomically(
-            &self.0.join("forge-port"),
-            format!("{port}\n").as_bytes(),
-            0o600,
-        )
+    pub fn write_published(&self, published: &Published) -> anyhow::Result<()> {
+        let text = serde_json::to_vec_pretty(published)?;
+        write_atomically(&self.0.join("published.json"), &text, 0o600)
     }
 
     /// Removes the directory with everything in it.

@@ -10,12 +10,14 @@ use serde_json::Value;
 use crate::bundle;
 use crate::process;
 
-/// Address ranges and port that are not the defaults, so that tests run beside a user's cluster.
+/// Address ranges and ports that are not the defaults, so that tests run beside a user's cluster.
 const APART: &[&str] = &[
     "--provider=native",
     "--node-cidr=10.217.0.0/24",
     "--pod-cidr=10.218.0.0/16",
     "--service-cidr=10.219.0.0/16",
+    "--https-port=30311",
+    "--http-port=30312",
 ];
 const FORGE: &[&str] = &["--git-port=30310"];
 

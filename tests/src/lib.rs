@@ -2,13 +2,18 @@
 
 pub mod agent_process;
 pub mod bundle;
+pub mod chart;
 pub mod cluster;
 pub mod control_plane;
 pub mod control_plane_client;
+pub mod dashboard;
+pub mod edge;
 pub mod git_server;
 pub mod host_state;
 pub mod immuclient;
 pub mod outside;
 pub mod process;
+pub mod prometheus;
+pub mod python;
 pub mod wait;
 pub mod working_copy;

@@ -13,6 +13,8 @@ use crate::problem::Problem;
 const NONROOT: &str = "65532:65532";
 /// `git` in Gitea's rootless image.
 const GITEA: Owner = Owner::same(1000);
+/// `nobody` in Prometheus' image.
+const NOBODY: Owner = Owner::same(65534);
 /// `immu` in immudb's image.
 const IMMUDB: Owner = Owner::same(3322);
 
@@ -63,6 +65,8 @@ pub(super) fn image_sets(tree: &SourceTree) -> Result<Vec<ImageSet>, Problem> {
     let coredns = version("coredns", "github.com/coredns/coredns")?;
     let immudb = |part: &str| version(part, "github.com/codenotary/immudb");
     let gitea = version("gitea", "code.gitea.io/gitea")?;
+    let prometheus = version("prometheus", "github.com/prometheus/prometheus")?;
+    let traefik = tree.wheel("traefik")?;
 
     let mut node = Vec::new();
     for program in [
@@ -124,6 +128,16 @@ pub(super) fn image_sets(tree: &SourceTree) -> Result<Vec<ImageSet>, Problem> {
             name: "gitea",
             inputs: &["gitea", "debian-git"],
             images: vec![gitea_image(&gitea)],
+        },
+        ImageSet {
+            name: "traefik",
+            inputs: &["traefik"],
+            images: vec![traefik_image(traefik.version())],
+        },
+        ImageSet {
+            name: "prometheus",
+            inputs: &["prometheus"],
+            images: vec![prometheus_image(&prometheus)?],
         },
         ImageSet {
             name: "agent",
@@ -234,6 +248,53 @@ fn gitea_image(version: &str) -> ImageSpec {
             working_dir: "/var/lib/gitea".to_owned(),
         },
     }
+}
+
+/// The program alone. Upstream's image starts as root; the ports of ours are above 1024.
+fn traefik_image(version: &str) -> ImageSpec {
+    let layer = Layer::new()
+        .file("/usr/local/bin/traefik", "bin/traefik", 0o755)
+        .directory("/tmp", 0o1777, Owner::default());
+    ImageSpec {
+        name: "traefik".to_owned(),
+        repository: "docker.io/library/traefik".to_owned(),
+        tag: Tag::Version(format!("v{version}")),
+        layers: vec![files(layer)],
+        config: Config {
+            user: NONROOT.to_owned(),
+            entrypoint: words(&["/usr/local/bin/traefik"]),
+            ..Config::default()
+        },
+    }
+}
+
+/// User, paths and start as in Prometheus' image.
+fn prometheus_image(module_version: &str) -> Result<ImageSpec, Problem> {
+    let release = recipe::prometheus_release(module_version).ok_or_else(|| {
+        Problem::new(format!(
+            "no release of Prometheus has the module version {module_version}"
+        ))
+    })?;
+    let layer = Layer::new()
+        .file("/bin/prometheus", "bin/prometheus", 0o755)
+        .directory("/etc/prometheus", 0o755, Owner::default())
+        .directory("/prometheus", 0o755, NOBODY);
+    Ok(ImageSpec {
+        name: "prometheus".to_owned(),
+        repository: "quay.io/prometheus/prometheus".to_owned(),
+        tag: Tag::Version(format!("v{release}")),
+        layers: vec![files(layer)],
+        config: Config {
+            user: "65534:65534".to_owned(),
+            entrypoint: words(&["/bin/prometheus"]),
+            cmd: words(&[
+                "--config.file=/etc/prometheus/prometheus.yml",
+                "--storage.tsdb.path=/prometheus",
+            ]),
+            working_dir: "/prometheus".to_owned(),
+            ..Config::default()
+        },
+    })
 }
 
 /// The agent and the authorities it checks forges with, nothing else.

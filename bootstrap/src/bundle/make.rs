@@ -10,8 +10,10 @@ use super::command::{command, run};
 use super::debian::{self, Sources};
 use super::images::{ImageSet, LayerSpec};
 use super::manifest::{FileEntry, ImageEntry, Manifest, PartEntry, Source};
-use super::recipe::{Cargo, Debian, Go, Linking, Planned, Program, Recipe, Rustc, Share};
-use super::tree::SourceTree;
+use super::recipe::{
+    Cargo, Debian, Go, Linking, Planned, Program, Recipe, Rustc, Share, Wheel, prometheus_release,
+};
+use super::tree::{REQUIREMENTS, SourceTree};
 use crate::digest;
 use crate::image::{ArchiveWriter, Blob, Layer};
 use crate::problem::Problem;
@@ -60,6 +62,7 @@ pub(super) fn part(
         Recipe::Go(go) => bench.go(go, &planned.version)?,
         Recipe::Rustc(rustc) => bench.rustc(rustc)?,
         Recipe::Cargo(cargo) => bench.cargo(cargo)?,
+        Recipe::Wheel(wheel) => bench.wheel(wheel)?,
         Recipe::Debian(recipe) => {
             let (made, packages) = bench.debian(recipe)?;
             source = Source::Debian {
@@ -213,6 +216,33 @@ impl Bench<'_> {
         flags
     }
 
+    /// pip checks the wheel against the hashes in the requirements file, whatever index it is from.
+    fn wheel(&self, wheel: &Wheel) -> anyhow::Result<Vec<Made>> {
+        let mut download = command("pip3");
+        download.args(["download", "--disable-pip-version-check", "--no-input"]);
+        download.args(["--require-hashes", "--no-deps", "--only-binary=:all:"]);
+        download.arg("--dest").arg(self.scratch);
+        let requirements = self.site.tree.recipe_input(wheel.directory);
+        download.arg("--requirement");
+        download.arg(requirements.join(REQUIREMENTS));
+        run(&mut download, self.log)?;
+        let archive = only(self.scratch, "whl")?;
+
+        // The same Python that pip runs on; a wheel is a ZIP file.
+        let mut unpack = command("python3");
+        unpack.args(["-m", "zipfile", "-e"]);
+        unpack.arg(&archive).arg(self.scratch);
+        run(&mut unpack, self.log)?;
+        let program = only(self.scratch, "data")?
+            .join("scripts")
+            .join(wheel.program);
+        Ok(vec![self.keep_program(
+            &program,
+            wheel.program,
+            Vec::new(),
+        )?])
+    }
+
     fn debian(&self, recipe: &Debian) -> anyhow::Result<(Vec<Made>, Vec<String>)> {
         let tree = self.scratch.join("tree.tar");
         let mut build = command("mmdebstrap");
@@ -256,6 +286,25 @@ impl Bench<'_> {
             fs::create_dir_all(parent)?;
         }
         Ok(path)
+    }
+}
+
+/// The one entry of `directory` whose name ends with `extension`.
+fn only(directory: &Path, extension: &str) -> anyhow::Result<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|end| end == extension) {
+            found.push(path);
+        }
+    }
+    match found.as_slice() {
+        [only] => Ok(only.clone()),
+        _ => Err(Problem::new(format!(
+            "{} entries called *.{extension} were unpacked, not one",
+            found.len()
+        ))
+        .into()),
     }
 }
 
@@ -366,6 +415,10 @@ fn linker_flags(go: &Go, version: &str) -> String {
     for (variable, value) in go.variables {
         let value = value
             .replace("{version}", version)
+            .replace(
+                "{prometheus}",
+                &prometheus_release(version).unwrap_or_default(),
+            )
             .replace("{major}", major)
             .replace("{minor}", minor);
         flags.push_str(&[" -X ", variable, "=", &value].concat());

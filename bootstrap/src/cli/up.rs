@@ -6,18 +6,21 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 use fs_err as fs;
 use ipnet::Ipv4Net;
+use time::OffsetDateTime;
 
-use super::output;
 use super::target::Target;
+use super::{output, ports, summary};
 use crate::bundle::{self, Bundle, Cache};
 use crate::cluster::Cluster;
+use crate::edge::{self, Domain, Edge};
 use crate::install::{self, Credentials, FORGE_NODE_PORT, Installation, Repository};
-use crate::network::forward::{self, Forward};
-use crate::network::outbound;
+use crate::network::forward::Forward;
+use crate::network::{self, Outbound};
+use crate::pki::Pki;
 use crate::problem::Problem;
 use crate::provider::native;
 use crate::reporter;
-use crate::state::StateDirectory;
+use crate::state::{Published, StateDirectory};
 use crate::topology::{Ranges, Topology};
 
 /// Makes the cluster and what runs on it, or finishes and starts what is there of it
@@ -52,6 +55,16 @@ pub(super) struct Args {
     /// The port of 127.0.0.1 that leads to the built-in git server
     #[arg(long, conflicts_with = "repo", default_value_t = FORGE_NODE_PORT, value_name = "PORT")]
     git_port: u16,
+    /// The domain of the cluster's names: rw.DOMAIN, status.DOMAIN and so on. The repository has it
+    /// too, in edge/site/site.yaml
+    #[arg(long, default_value = "immuops.localhost", value_name = "DOMAIN")]
+    domain: Domain,
+    /// The port of 127.0.0.1 that leads to the TLS edge
+    #[arg(long, default_value_t = 8443, value_name = "PORT")]
+    https_port: u16,
+    /// The port of 127.0.0.1 that redirects plain HTTP to the TLS edge
+    #[arg(long, default_value_t = 8080, value_name = "PORT")]
+    http_port: u16,
     /// Where built parts are kept [default: `$XDG_CACHE_HOME/immuops`, else `~/.cache/immuops`]
     #[arg(long, value_name = "DIR")]
     cache_dir: Option<PathBuf>,
@@ -84,7 +97,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     // Before the bundle, which may take minutes: what is wrong with the host or the repository is
     // said at once.
     native::preflight::check(&state, &topology)?;
-    let repository = repository(args, &state)?;
+    let published = published(args, &state)?;
+    let repository = repository(args)?;
     install::preflight(&repository)?;
     let cache = args
         .cache_dir
@@ -92,28 +106,65 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         .map_or_else(Cache::locate, |path| Ok(Cache::at(path)))?;
     let bundle = Bundle::ensure(&cache, &*reporter)?;
     let cluster = native::up(&state, &topology, &bundle, &*reporter)?;
-    match repository {
-        Repository::BuiltIn { .. } => {
-            let node = cluster.topology.nodes.first();
-            let node = node.ok_or_else(|| Problem::new("the cluster has no nodes"))?;
-            let to = SocketAddrV4::new(node.address, FORGE_NODE_PORT);
-            let port = args.git_port;
-            Forward { port, to }.ensure(&cluster.topology)?;
-            state.write_forge_port(port)?;
-        }
-        Repository::External { .. } => outbound::ensure(&cluster.topology, state.path())?,
+    let outbound = match repository {
+        Repository::BuiltIn { .. } => Outbound::Closed,
+        Repository::External { .. } => Outbound::Open,
+    };
+    let forwards = forwards(&published, &cluster)?;
+    // The record first: a port that is ours must not look taken to the next run.
+    state.write_published(&published)?;
+    network::connect(&cluster.topology, state.path(), &forwards, outbound)?;
+    let edge = &published.edge;
+    let pki = Pki::open(state.pki());
+    for reason in pki.ensure_edge(edge, OffsetDateTime::now_utc())? {
+        reporter.note(&format!("issued the certificate {reason}"));
     }
     let installation = Installation {
         kubectl: &cluster.kubectl,
         agent_image: bundle.image_reference("agent")?,
         repository: &repository,
+        edge,
+        certificate: &pki.pair("edge")?,
     };
     install::run(&installation, &*reporter)?;
-    output::text(&summary(&cluster, &repository))
+    output::text(&summary::text(&cluster, &repository, edge))
+}
+
+/// What the arguments ask for, unless it cannot be had.
+fn published(args: &Args, state: &StateDirectory) -> anyhow::Result<Published> {
+    let wanted = Published {
+        git: args.repo.is_none().then_some(args.git_port),
+        edge: Edge {
+            domain: args.domain.clone(),
+            https: args.https_port,
+            http: args.http_port,
+        },
+    };
+    ports::check(state.published()?.as_ref(), &wanted)?;
+    Ok(wanted)
+}
+
+/// How the host's ports lead into the cluster: through the first node, which knows every Service.
+fn forwards(published: &Published, cluster: &Cluster) -> anyhow::Result<Vec<Forward>> {
+    let node = cluster.topology.nodes.first();
+    let node = node.ok_or_else(|| Problem::new("the cluster has no nodes"))?;
+    let Published { git, edge } = published;
+    let ports = [
+        (*git, FORGE_NODE_PORT),
+        (Some(edge.https), edge::HTTPS_NODE_PORT),
+        (Some(edge.http), edge::HTTP_NODE_PORT),
+    ];
+    Ok(ports
+        .into_iter()
+        .filter_map(|(port, target)| {
+            let to = SocketAddrV4::new(node.address, target);
+            port.map(|port| Forward { port, to })
+        })
+        .collect())
 }
 
 /// The repository that the arguments name, checked as far as that needs no network.
-fn repository(args: &Args, state: &StateDirectory) -> anyhow::Result<Repository> {
+fn repository(args: &Args) -> anyhow::Result<Repository> {
     if let Some(url) = &args.repo {
         let credentials = args
             .git_credentials
@@ -125,9 +176,6 @@ fn repository(args: &Args, state: &StateDirectory) -> anyhow::Result<Repository>
             branch: args.branch.clone(),
             credentials,
         });
-    }
-    if state.forge_port()? != Some(args.git_port) {
-        forward::check_free(args.git_port, "--git-port")?;
     }
     Ok(Repository::BuiltIn {
         templates: bundle::source_root()?.join("cluster-repo"),
@@ -151,58 +199,4 @@ fn read_credentials(path: &Path) -> anyhow::Result<Credentials> {
         username: value("username")?,
         password: value("password")?,
     })
-}
-
-/// What a person does next.
-fn summary(cluster: &Cluster, repository: &Repository) -> String {
-    let kubeconfig = cluster.kubeconfig.display();
-    let mut text = String::from("Everything is healthy.\n\n");
-    let row = |text: &mut String, name: &str, value: &str| {
-        text.extend([
-            "  ",
-            &format!("{name:<12} "),
-            value,
-            "
-",
-        ]);
-    };
-    let programs = cluster.bundle.join("bin");
-    row(
-        &mut text,
-        "cluster",
-        &format!(
-            "export KUBECONFIG={kubeconfig} PATH=$PATH:{}",
-            programs.display()
-        ),
-    );
-    match repository {
-        Repository::BuiltIn { url, .. } => {
-            row(
-                &mut text,
-                "repository",
-                &format!("git clone {url}/immuops/cluster.git"),
-            );
-            row(&mut text, "  user", "immuops");
-            row(
-                &mut text,
-                "  password",
-                "kubectl -n git-system get secret gitea -o go-template='{{index .data \"admin-password\" | base64decode}}'",
-            );
-        }
-        Repository::External { url, branch, .. } => {
-            row(&mut text, "repository", &format!("{url}, branch {branch}"));
-        }
-    }
-    row(&mut text, "health", "kubectl -n immuops-system get syncs");
-    row(
-        &mut text,
-        "write",
-        "kubectl -n immudb port-forward pod/immudb-primary-0 3322",
-    );
-    row(
-        &mut text,
-        "read",
-        "kubectl -n immudb port-forward pod/immudb-replica-0 3323:3322",
-    );
-    text
 }

@@ -8,6 +8,7 @@ use std::process::{Command, Output, Stdio};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use fs_err as fs;
 
 use super::address;
 use crate::problem::{OrProblem as _, Problem};
@@ -67,6 +68,40 @@ pub(crate) fn check(
         "{url} has no branch `{branch}`; it has: {existing}"
     ))
     .hint("name another with --branch, or push the files of cluster-repo/ there first"))
+}
+
+/// A copy of the templates in which some files have another content: what only this installation
+/// knows.
+pub(crate) fn filled(
+    templates: &Path,
+    files: &[(&str, String)],
+) -> Result<tempfile::TempDir, Problem> {
+    let failed = || {
+        Problem::new(format!(
+            "failed to copy the templates {}",
+            templates.display()
+        ))
+    };
+    let copy = tempfile::tempdir().or_problem(failed)?;
+    copy_tree(templates, copy.path()).or_problem(failed)?;
+    for (path, text) in files {
+        fs::write(copy.path().join(path), text).or_problem(failed)?;
+    }
+    Ok(copy)
+}
+
+fn copy_tree(from: &Path, to: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            fs::create_dir(&target)?;
+            copy_tree(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), &target)?;
+        }
+    }
+    Ok(())
 }
 
 /// Pushes the files of `folder` as the first commit of `branch`, which must not exist.
@@ -226,15 +261,28 @@ mod tests {
         let remote = repository();
         let url = remote.path().to_str().unwrap();
         let folder = tempfile::tempdir().unwrap();
-        fs_err::write(folder.path().join("a.yaml"), "a: 1\n").unwrap();
+        fs::write(folder.path().join("a.yaml"), "a: 1\n").unwrap();
         assert!(!branch_exists(url, "main", None).unwrap());
         push_first_commit(folder.path(), url, "main", &nobody()).unwrap();
         assert!(branch_exists(url, "main", None).unwrap());
         assert!(!folder.path().join(".git").exists());
         // Same content, but another root commit: git must refuse it.
-        fs_err::write(folder.path().join("b.yaml"), "b: 1\n").unwrap();
+        fs::write(folder.path().join("b.yaml"), "b: 1\n").unwrap();
         let error = push_first_commit(folder.path(), url, "main", &nobody()).unwrap_err();
         assert!(error.to_string().contains("rejected"), "{error}");
+    }
+
+    #[test]
+    fn filling_leaves_the_templates_alone() {
+        let templates = tempfile::tempdir().unwrap();
+        fs::create_dir(templates.path().join("a")).unwrap();
+        fs::write(templates.path().join("a/b.yaml"), "b: 1\n").unwrap();
+        fs::write(templates.path().join("c.yaml"), "c: 1\n").unwrap();
+        let copy = filled(templates.path(), &[("a/b.yaml", "b: 2\n".to_owned())]).unwrap();
+        let read = |root: &Path, path: &str| fs::read_to_string(root.join(path)).unwrap();
+        assert_eq!(read(copy.path(), "a/b.yaml"), "b: 2\n");
+        assert_eq!(read(copy.path(), "c.yaml"), "c: 1\n");
+        assert_eq!(read(templates.path(), "a/b.yaml"), "b: 1\n");
     }
 
     #[test]
@@ -242,7 +290,7 @@ mod tests {
         let remote = repository();
         let url = remote.path().to_str().unwrap();
         let folder = tempfile::tempdir().unwrap();
-        fs_err::write(folder.path().join("a.yaml"), "a: 1\n").unwrap();
+        fs::write(folder.path().join("a.yaml"), "a: 1\n").unwrap();
         push_first_commit(folder.path(), url, "trunk", &nobody()).unwrap();
         let error = check(url, "main", None).unwrap_err();
         assert_eq!(

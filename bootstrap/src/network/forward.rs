@@ -1,7 +1,7 @@
-//! A port of the host's loopback that leads to a port of a machine.
+//! Ports of the host's loopback that lead to ports of a machine.
 //!
 //! Rules of the host's packet filter in a table of the cluster's own: nothing has to run, and the
-//! port works as long as the machine does. Only programs on this host reach it, because the address
+//! ports work as long as the machine does. Only programs on this host reach it, because the address
 //! is a loopback address; packets to loopback addresses that come over the cluster's link are
 //! dropped, which the kernel would otherwise deliver once `route_localnet` is on for the link.
 
@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use fs_err as fs;
 
-use super::host_table;
 use crate::problem::Problem;
 use crate::topology::Topology;
 
@@ -26,36 +25,37 @@ pub struct Forward {
     pub to: SocketAddrV4,
 }
 
-impl Forward {
-    /// Makes the forwarding of a cluster exactly this one.
-    ///
-    /// # Errors
-    /// When the kernel refuses, naming the command.
-    pub fn ensure(self, topology: &Topology) -> anyhow::Result<()> {
-        let lan = topology.lan();
-        fs::write(format!("/proc/sys/net/ipv4/conf/{lan}/route_localnet"), "1")?;
-        Ok(host_table::replace(&topology.cluster, &self.chains(&lan))?)
-    }
+/// Prepares the cluster's link for forwarded ports and gives the chains that forward them.
+///
+/// # Errors
+/// When the kernel refuses, naming the file.
+pub(super) fn prepare(forwards: &[Forward], topology: &Topology) -> anyhow::Result<String> {
+    let lan = topology.lan();
+    fs::write(format!("/proc/sys/net/ipv4/conf/{lan}/route_localnet"), "1")?;
+    Ok(chains(forwards, &lan))
+}
 
-    /// The chains of the cluster's table.
-    fn chains(self, lan: &str) -> String {
-        let Self { port, to } = self;
+/// The chains of the cluster's table.
+fn chains(forwards: &[Forward], lan: &str) -> String {
+    let rule = |Forward { port, to }: &Forward| {
         let (address, target) = (to.ip(), to.port());
-        format!(
-            "\tchain output {{\n\
-             \t\ttype nat hook output priority -100; policy accept;\n\
-             \t\tip daddr 127.0.0.1 tcp dport {port} dnat to {address}:{target}\n\
-             \t}}\n\
-             \tchain leaving {{\n\
-             \t\ttype nat hook postrouting priority srcnat; policy accept;\n\
-             \t\toifname \"{lan}\" ip saddr 127.0.0.0/8 masquerade\n\
-             \t}}\n\
-             \tchain arriving {{\n\
-             \t\ttype filter hook prerouting priority raw; policy accept;\n\
-             \t\tiifname \"{lan}\" ip daddr 127.0.0.0/8 drop\n\
-             \t}}\n"
-        )
-    }
+        format!("\t\tip daddr 127.0.0.1 tcp dport {port} dnat to {address}:{target}\n")
+    };
+    let rules: String = forwards.iter().map(rule).collect();
+    format!(
+        "\tchain output {{\n\
+         \t\ttype nat hook output priority -100; policy accept;\n\
+         {rules}\
+         \t}}\n\
+         \tchain leaving {{\n\
+         \t\ttype nat hook postrouting priority srcnat; policy accept;\n\
+         \t\toifname \"{lan}\" ip saddr 127.0.0.0/8 masquerade\n\
+         \t}}\n\
+         \tchain arriving {{\n\
+         \t\ttype filter hook prerouting priority raw; policy accept;\n\
+         \t\tiifname \"{lan}\" ip daddr 127.0.0.0/8 drop\n\
+         \t}}\n"
+    )
 }
 
 /// Whether something answers on a loopback port already.
@@ -79,12 +79,15 @@ mod tests {
 
     #[test]
     fn rules_lead_to_the_machine_and_guard_the_loopback() {
-        let to = SocketAddrV4::new(Ipv4Addr::new(10, 213, 0, 11), 30300);
-        let rules = Forward { port: 30301, to }.chains("demo-lan");
-        assert!(
-            rules.contains("tcp dport 30301 dnat to 10.213.0.11:30300"),
-            "{rules}"
-        );
+        let to = |port| SocketAddrV4::new(Ipv4Addr::new(10, 213, 0, 11), port);
+        let forwards = [(30301, to(30300)), (8443, to(30443))];
+        let rules = chains(&forwards.map(|(port, to)| Forward { port, to }), "demo-lan");
+        for rule in [
+            "tcp dport 30301 dnat to 10.213.0.11:30300",
+            "tcp dport 8443 dnat to 10.213.0.11:30443",
+        ] {
+            assert!(rules.contains(rule), "{rules}");
+        }
         assert!(
             rules.contains("iifname \"demo-lan\" ip daddr 127.0.0.0/8 drop"),
             "{rules}"

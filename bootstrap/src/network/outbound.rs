@@ -8,27 +8,27 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
-use super::host_table;
 use crate::topology::Topology;
 
 const FORWARDING: &str = "/proc/sys/net/ipv4/ip_forward";
 
-/// Lets the machines of a cluster reach what the host reaches. `state` is the cluster's state
+/// Lets the host forward for the machines of a cluster and gives the chains with which they reach
+/// what the host reaches. `state` is the cluster's state
 /// directory.
 ///
 /// # Errors
 /// When the kernel refuses, naming the command or the file.
-pub fn ensure(topology: &Topology, state: &Path) -> anyhow::Result<()> {
+pub(super) fn prepare(topology: &Topology, state: &Path) -> anyhow::Result<String> {
     let former = fs::read_to_string(FORWARDING)?;
     if former.trim() != "1" {
         // The note first: a crash between the two lines must not lose the former value.
         fs::write(note(state), &former)?;
         fs::write(FORWARDING, "1")?;
     }
-    Ok(host_table::replace(&topology.cluster, &chains(topology))?)
+    Ok(chains(topology))
 }
 
-/// Puts the host's forwarding back if [`ensure`] changed it. The rules go with the cluster's table.
+/// Puts the host's forwarding back if [`prepare`] changed it. The rules go with the cluster's table.
 ///
 /// # Errors
 /// When the setting cannot be written.
@@ -49,7 +49,7 @@ fn note(state: &Path) -> PathBuf {
 fn chains(topology: &Topology) -> String {
     let (lan, nodes) = (topology.lan(), topology.ranges.nodes);
     format!(
-        "\tchain leaving {{\n\
+        "\tchain outbound {{\n\
          \t\ttype nat hook postrouting priority srcnat; policy accept;\n\
          \t\tip saddr {nodes} oifname != \"{lan}\" masquerade\n\
          \t}}\n"

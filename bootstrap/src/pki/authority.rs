@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use anyhow::Context;
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    KeyUsagePurpose, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa,
+    KeyPair, KeyUsagePurpose, NameConstraints, SanType, SerialNumber,
 };
 use time::OffsetDateTime;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
@@ -16,6 +16,7 @@ use x509_parser::prelude::X509Certificate;
 use super::Pair;
 use super::plan::{Issuer, Request, Usage};
 use super::renewal::{Held, Policy};
+use crate::edge::Domain;
 
 /// An authority that can sign.
 pub(super) struct Authority {
@@ -25,9 +26,11 @@ pub(super) struct Authority {
 }
 
 impl Authority {
-    /// Makes the certificate and key of a new authority.
+    /// Makes the certificate and key of a new authority. With a domain it can sign names below
+    /// that domain only, so that whoever trusts it does not trust it with other sites.
     pub(super) fn create(
         issuer: Issuer,
+        domain: Option<&Domain>,
         now: OffsetDateTime,
         policy: Policy,
     ) -> anyhow::Result<Pair> {
@@ -38,6 +41,10 @@ impl Authority {
             .push(DnType::CommonName, issuer.common_name());
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params.name_constraints = domain.map(|domain| NameConstraints {
+            permitted_subtrees: vec![GeneralSubtree::DnsName(domain.to_string())],
+            excluded_subtrees: Vec::new(),
+        });
         params.not_before = now - policy.backdate;
         params.not_after = now + policy.authority;
         params.serial_number = Some(serial()?);

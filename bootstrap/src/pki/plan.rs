@@ -4,12 +4,13 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
+use crate::edge::Edge;
 use crate::topology::{Node, Role, Topology};
 
 /// The domain of Services.
 pub const DOMAIN: &str = "cluster.local";
 
-/// One of the three authorities.
+/// One of the authorities. None of them trusts another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Issuer {
     /// Signs the API server, kubelets and users.
@@ -18,11 +19,13 @@ pub enum Issuer {
     FrontProxy,
     /// Signs etcd and its clients.
     Etcd,
+    /// Signs what people outside see. Only names below the edge's domain.
+    Edge,
 }
 
 impl Issuer {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Cluster, Self::FrontProxy, Self::Etcd];
+    pub const ALL: [Self; 4] = [Self::Cluster, Self::FrontProxy, Self::Etcd, Self::Edge];
 
     /// The name of its files.
     pub fn name(self) -> &'static str {
@@ -30,6 +33,7 @@ impl Issuer {
             Self::Cluster => "ca",
             Self::FrontProxy => "front-proxy-ca",
             Self::Etcd => "etcd/ca",
+            Self::Edge => "edge-ca",
         }
     }
 
@@ -39,6 +43,7 @@ impl Issuer {
             Self::Cluster => "kubernetes",
             Self::FrontProxy => "front-proxy-ca",
             Self::Etcd => "etcd-ca",
+            Self::Edge => "immuops edge",
         }
     }
 }
@@ -117,6 +122,16 @@ pub fn requests(topology: &Topology) -> Vec<Request> {
         requests.extend(kubelet(node));
     }
     requests
+}
+
+/// The certificate of the edge: one for all its names.
+pub fn edge(edge: &Edge) -> Request {
+    Request {
+        issuer: Issuer::Edge,
+        usage: Usage::Server,
+        names: edge.names(),
+        ..Request::client("edge", edge.domain.as_str(), None)
+    }
 }
 
 fn control_plane(topology: &Topology, node: &Node) -> Vec<Request> {

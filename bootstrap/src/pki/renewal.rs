@@ -21,6 +21,17 @@ pub struct Policy {
     pub backdate: Duration,
 }
 
+impl Policy {
+    /// For the edge: short, because nothing has to restart for a new one. Renewed when a third of
+    /// its life is left.
+    pub const EDGE: Self = Self {
+        authority: Duration::days(3650),
+        leaf: Duration::days(90),
+        renew_before: Duration::days(30),
+        backdate: Duration::minutes(5),
+    };
+}
+
 impl Default for Policy {
     fn default() -> Self {
         Self {

@@ -60,3 +60,61 @@ fn keys_are_for_root_only() {
         assert_eq!(mode & 0o777, 0o600, "{name}");
     }
 }
+
+#[test]
+fn the_edge_renews_when_a_third_of_its_life_is_left() {
+    let directory = tempfile::tempdir().unwrap();
+    let pki = Pki::open(directory.path().to_owned());
+    let edge = Edge {
+        domain: "immuops.localhost".parse().unwrap(),
+        https: 8443,
+        http: 8080,
+    };
+    let start = OffsetDateTime::from_unix_timestamp(1_800_000_000).unwrap();
+    let cases = [
+        (0, vec!["edge: missing"]),
+        (59, vec![]),
+        (61, vec!["edge: expires soon"]),
+        (62, vec![]),
+    ];
+    let authority = || pki.authority_certificate(Issuer::Edge).unwrap();
+    let mut first = None;
+    for (days, expected) in cases {
+        let issued = pki.ensure_edge(&edge, start + time::Duration::days(days));
+        assert_eq!(issued.unwrap(), expected, "day {days}");
+        // People trust the authority once: it outlives the certificates.
+        assert_eq!(
+            *first.get_or_insert_with(authority),
+            authority(),
+            "day {days}"
+        );
+    }
+}
+
+#[test]
+fn the_edge_authority_is_trusted_below_its_domain_only() {
+    use x509_parser::extensions::{GeneralName, ParsedExtension};
+    let directory = tempfile::tempdir().unwrap();
+    let pki = Pki::open(directory.path().to_owned());
+    let edge = Edge {
+        domain: "db.example.org".parse().unwrap(),
+        https: 443,
+        http: 80,
+    };
+    let now = OffsetDateTime::from_unix_timestamp(1_800_000_000).unwrap();
+    pki.ensure_edge(&edge, now).unwrap();
+    let text = pki.authority_certificate(Issuer::Edge).unwrap();
+    let (_, pem) = x509_parser::pem::parse_x509_pem(text.as_bytes()).unwrap();
+    let certificate = pem.parse_x509().unwrap();
+    let constraints = certificate.extensions().iter().find_map(|extension| {
+        if let ParsedExtension::NameConstraints(constraints) = extension.parsed_extension() {
+            return Some((extension.critical, constraints));
+        }
+        None
+    });
+    let (critical, constraints) = constraints.unwrap();
+    assert!(critical);
+    let permitted = constraints.permitted_subtrees.as_ref().unwrap();
+    assert_eq!(permitted.len(), 1);
+    assert_eq!(permitted[0].base, GeneralName::DNSName("db.example.org"));
+}

@@ -3,4 +3,6 @@
 #[cfg(test)]
 mod bundle;
 #[cfg(test)]
+mod edge;
+#[cfg(test)]
 mod program;

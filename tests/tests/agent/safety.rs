@@ -196,3 +196,39 @@ fn one_agent_writes_at_a_time() -> anyhow::Result<()> {
     first.run().context("the first one starts again")?;
     first.ready("app", &next)
 }
+
+#[test]
+fn roles_come_with_their_bindings_and_never_beyond_our_own_rights() -> anyhow::Result<()> {
+    let agent = Agent::start("roles")?;
+    let git = GitServer::start(&agent.directory, Access::Open)?;
+    let both = |name: &str, verb: &str| {
+        format!(
+            "apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {{name: {name}, namespace: default}}
+rules:
+  - {{apiGroups: [''], resources: [pods], verbs: [{verb}]}}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {{name: {name}, namespace: default}}
+roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: {name}}}
+subjects:
+  - {{kind: ServiceAccount, name: default, namespace: default}}
+"
+        )
+    };
+    let good = git.push(&[("reader.yaml", &both("reader", "watch"))])?;
+    agent.sync("app", &spec(&git, "."))?;
+    agent.ready("app", &good)?;
+    let bindings = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings";
+    agent.client.get(&format!("{bindings}/reader"))?;
+
+    git.push(&[("killer.yaml", &both("killer", "delete"))])?;
+    agent.condition("app", "Ready", "False", "Role default/killer")?;
+    ensure!(
+        agent.client.get(&format!("{bindings}/killer")).is_err(),
+        "a right that the agent lacks was bound"
+    );
+    Ok(())
+}

@@ -155,6 +155,7 @@ pub(crate) fn no_secret_in_logs_or_status(world: &World) -> Result<()> {
         ("git-system", "gitea", "admin-password"),
         ("immuops-system", "git-credentials", "password"),
         ("immuops-system", "webhook-token", "token"),
+        ("edge-system", "edge-certificate", "tls.key"),
     ] {
         let secret = made.cluster.secret(namespace, name, key)?;
         ensure!(secret.len() >= 8, "{namespace}/{name} has no {key}");

@@ -29,10 +29,21 @@ pub(crate) fn up_makes_every_sync_healthy(world: &World) -> Result<()> {
         );
         names.insert(name);
     }
-    let expected = ["cluster", "git", "immudb-primary", "immudb-replica"];
+    let expected = [
+        "cluster",
+        "edge",
+        "gateway-api",
+        "git",
+        "immudb-primary",
+        "immudb-replica",
+        "monitoring",
+    ];
     ensure!(names.iter().eq(expected), "the Syncs are {names:?}");
     ensure!(
-        made.printed.contains("http://127.0.0.1:"),
+        made.printed.contains("http://127.0.0.1:")
+            && made
+                .printed
+                .contains("https://status.immuops.localhost:30311"),
         "`up` printed no URL:\n{}",
         made.printed
     );
@@ -82,7 +93,13 @@ pub(crate) fn replica_has_what_primary_wrote(world: &World) -> Result<()> {
 
 pub(crate) fn pods_are_restricted(world: &World) -> Result<()> {
     let made = world.made()?;
-    for namespace in ["immudb", "git-system", "immuops-system"] {
+    for namespace in [
+        "edge-system",
+        "git-system",
+        "immudb",
+        "immuops-system",
+        "monitoring-system",
+    ] {
         let found = made.cluster.json(&["get", "namespace", namespace])?;
         let level = text(
             &found,

@@ -1,13 +1,15 @@
 //! The whole product on one real cluster, through its public surface only: the `bootstrap` command,
-//! git pushes, `kubectl` as a bystander, and immudb's own client.
+//! git pushes, `kubectl` as a bystander, the TLS edge, and clients of immudb that are not ours.
 //!
 //! The trials share one cluster and run in the order below: `up` is the first, then `down` ends it;
 //! what needs a cluster of its own comes after that.
 
 mod drift;
+mod edge;
 mod faults;
 mod install;
 mod machines;
+mod monitoring;
 mod outside;
 mod removal;
 mod repository;
@@ -38,6 +40,26 @@ const TRIALS: &[(&str, Check)] = &[
     (
         "install::agent_is_not_cluster_admin",
         install::agent_is_not_cluster_admin,
+    ),
+    (
+        "edge::every_name_answers_over_tls",
+        edge::every_name_answers_over_tls,
+    ),
+    (
+        "edge::writes_and_reads_over_grpc",
+        edge::writes_and_reads_over_grpc,
+    ),
+    (
+        "edge::wrong_names_and_plaintext_are_refused",
+        edge::wrong_names_and_plaintext_are_refused,
+    ),
+    (
+        "edge::reads_go_on_without_the_replica",
+        edge::reads_go_on_without_the_replica,
+    ),
+    (
+        "monitoring::every_target_answers",
+        monitoring::every_target_answers,
     ),
     (
         "repository::push_adds_objects",
@@ -74,6 +96,10 @@ const TRIALS: &[(&str, Check)] = &[
         drift::scaled_down_replica_comes_back,
     ),
     (
+        "monitoring::dashboards_and_alerts_show_a_stopped_replica",
+        monitoring::dashboards_and_alerts_show_a_stopped_replica,
+    ),
+    (
         "faults::agent_killed_while_applying",
         faults::agent_killed_while_applying,
     ),
@@ -100,6 +126,10 @@ const TRIALS: &[(&str, Check)] = &[
     (
         "machines::killed_machines_are_repaired_by_up",
         machines::killed_machines_are_repaired_by_up,
+    ),
+    (
+        "edge::certificate_is_renewed_in_place",
+        edge::certificate_is_renewed_in_place,
     ),
     (
         "removal::second_up_changes_nothing",

@@ -192,7 +192,13 @@ fn unchanged(made: &Made) -> Result<()> {
         value == "one",
         "a bad commit changed a ConfigMap to `{value}`"
     );
-    for other in ["git", "immudb-primary", "immudb-replica"] {
+    for other in [
+        "edge",
+        "git",
+        "immudb-primary",
+        "immudb-replica",
+        "monitoring",
+    ] {
         let (ready, reason, message) = condition(&made.sync(other)?, "Ready")?;
         ensure!(
             ready == "True",

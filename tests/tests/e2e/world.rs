@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Result, anyhow, bail};
 use serde_json::Value;
 use tests::cluster::Cluster;
+use tests::edge::Edge;
 use tests::host_state::HostState;
 use tests::wait;
 use tests::working_copy::WorkingCopy;
@@ -82,6 +83,30 @@ impl Made {
         }
     }
 
+    /// The edge, as somebody outside uses it.
+    pub(crate) fn edge(&self) -> Result<Edge> {
+        Edge::of(&self.cluster)
+    }
+
+    /// Takes the replica away for as long as the result lives: its node accepts no pods, so that the
+    /// pod that is deleted cannot come back, and nothing that git says is changed.
+    pub(crate) fn replica_away(&self) -> Result<ReplicaAway<'_>> {
+        let pod = ["-n", "immudb", "get", "pod", "immudb-replica-0"];
+        let node = text(&self.cluster.json(&pod)?, "/spec/nodeName");
+        self.cluster.run(&["cordon", &node])?;
+        let away = ReplicaAway { made: self, node };
+        self.cluster.run(&[
+            "-n",
+            "immudb",
+            "delete",
+            "pod",
+            "immudb-replica-0",
+            "--grace-period=0",
+            "--force",
+        ])?;
+        Ok(away)
+    }
+
     /// The Sync `name` as the API server has it.
     pub(crate) fn sync(&self, name: &str) -> Result<Value> {
         self.cluster
@@ -151,6 +176,33 @@ impl Made {
             "name",
         ];
         Ok(!self.cluster.run(&arguments)?.trim().is_empty())
+    }
+}
+
+/// The replica while it cannot run.
+#[derive(Debug)]
+pub(crate) struct ReplicaAway<'a> {
+    made: &'a Made,
+    node: String,
+}
+
+impl ReplicaAway<'_> {
+    /// Lets it come back and waits until it is ready.
+    pub(crate) fn back(self) -> Result<()> {
+        let cluster = &self.made.cluster;
+        cluster.run(&["uncordon", &self.node])?;
+        wait::until("the replica to be ready again", SETTLE, || {
+            let pod = cluster.json(&["-n", "immudb", "get", "pod", "immudb-replica-0"])?;
+            let (ready, _, message) = condition(&pod, "Ready")?;
+            wait::ensure(ready == "True", || format!("it is not ready: {message}"))
+        })
+    }
+}
+
+impl Drop for ReplicaAway<'_> {
+    /// A trial that failed must not leave the others without a replica.
+    fn drop(&mut self) {
+        drop(self.made.cluster.run(&["uncordon", &self.node]));
     }
 }
 
