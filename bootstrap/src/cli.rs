@@ -4,6 +4,7 @@
 //! 2 wrong usage, 3 refused by a safety rule, 130 interrupted.
 
 mod bundle;
+mod console;
 mod down;
 mod errors;
 mod exec;
@@ -11,6 +12,7 @@ mod kubeconfig;
 mod logs;
 mod machine;
 mod output;
+mod start;
 mod status;
 mod stop;
 mod target;
@@ -32,12 +34,14 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Up(up::Args),
+    Start(start::Args),
     Stop(stop::Args),
     Down(down::Args),
     Status(status::Args),
     Kubeconfig(kubeconfig::Args),
     Logs(logs::Args),
     Exec(exec::Args),
+    Console(console::Args),
     Bundle(bundle::Args),
     #[command(hide = true)]
     Machine(machine::Args),
@@ -54,19 +58,22 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(code);
         }
     };
+    let done = |()| ExitCode::SUCCESS;
     let result = match cli.command {
-        Command::Up(args) => up::run(&args),
-        Command::Stop(args) => stop::run(&args),
-        Command::Down(args) => down::run(&args),
-        Command::Status(args) => status::run(&args),
-        Command::Kubeconfig(args) => kubeconfig::run(&args),
-        Command::Logs(args) => logs::run(&args),
         Command::Exec(args) => exec::run(&args),
-        Command::Bundle(args) => bundle::run(&args),
-        Command::Machine(args) => machine::run(&args),
+        Command::Console(args) => console::run(&args),
+        Command::Up(args) => up::run(&args).map(done),
+        Command::Start(args) => start::run(&args).map(done),
+        Command::Stop(args) => stop::run(&args).map(done),
+        Command::Down(args) => down::run(&args).map(done),
+        Command::Status(args) => status::run(&args).map(done),
+        Command::Kubeconfig(args) => kubeconfig::run(&args).map(done),
+        Command::Logs(args) => logs::run(&args).map(done),
+        Command::Bundle(args) => bundle::run(&args).map(done),
+        Command::Machine(args) => machine::run(&args).map(done),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             let stderr = &mut anstream::stderr().lock();
             drop(errors::print(stderr, &error));

@@ -10,13 +10,21 @@ use std::path::{Path, PathBuf};
 use fs_err::{self as fs, File, OpenOptions};
 use serde::{Deserialize, Serialize};
 
+use crate::pace::Pace;
 use crate::problem::{OrProblem, Problem};
+use crate::provider::Kind;
 use crate::topology::{ClusterName, Topology};
 
 /// What a cluster is, as kept in `cluster.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClusterFile {
+    /// What made its machines.
+    #[serde(default)]
+    pub provider: Kind,
+    /// How slow they are.
+    #[serde(default)]
+    pub pace: Pace,
     /// Its nodes and addresses.
     pub topology: Topology,
     /// The bundle that its machines run from.
@@ -69,7 +77,7 @@ impl StateDirectory {
         self.0.join("kubeconfig")
     }
 
-    /// Makes the directory, for root only, and takes its lock.
+    /// Makes the directory, for its owner only, and takes its lock.
     ///
     /// # Errors
     /// When it cannot be made, or another process holds the lock.
@@ -131,19 +139,22 @@ impl StateDirectory {
         write_atomically(&self.0.join("cluster.json"), &text, 0o600)
     }
 
+    /// Where the sockets of virtual machines and of the switch between them are.
+    pub fn sockets(&self) -> PathBuf {
+        self.0.join("sockets")
+    }
+
+    /// The loopback port that leads to the API server of a cluster of virtual machines.
+    pub fn api_port(&self) -> PathBuf {
+        self.0.join("api-port")
+    }
+
     /// The loopback port of the built-in forge, or `None` where there is none.
     ///
     /// # Errors
     /// When the file cannot be read or has no port in it.
     pub fn forge_port(&self) -> anyhow::Result<Option<u16>> {
-        let path = self.0.join("forge-port");
-        match fs::read_to_string(&path) {
-            Ok(text) => Ok(Some(text.trim().parse().or_problem(|| {
-                Problem::new(format!("{} has no port number in it", path.display()))
-            })?)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        read_port(&self.0.join("forge-port"))
     }
 
     /// Records the loopback port of the built-in forge.
@@ -151,11 +162,7 @@ impl StateDirectory {
     /// # Errors
     /// When it cannot be written.
     pub fn write_forge_port(&self, port: u16) -> anyhow::Result<()> {
-        write_atomically(
-            &self.0.join("forge-port"),
-            format!("{port}\n").as_bytes(),
-            0o600,
-        )
+        write_port(&self.0.join("forge-port"), port)
     }
 
     /// Removes the directory with everything in it.
@@ -168,6 +175,28 @@ impl StateDirectory {
             _ => Ok(()),
         }
     }
+}
+
+/// The port that [`write_port`] wrote, or `None` where there is no file.
+///
+/// # Errors
+/// When the file cannot be read or has no port in it.
+pub fn read_port(path: &Path) -> anyhow::Result<Option<u16>> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text.trim().parse().or_problem(|| {
+            Problem::new(format!("{} has no port number in it", path.display()))
+        })?)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Records a port.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write_port(path: &Path, port: u16) -> anyhow::Result<()> {
+    write_atomically(path, format!("{port}\n").as_bytes(), 0o600)
 }
 
 /// Writes a file so that it has either its old or its new content, whatever happens.
@@ -193,6 +222,8 @@ mod tests {
     fn file() -> ClusterFile {
         let topology = Topology::example(2);
         ClusterFile {
+            provider: Kind::Native,
+            pace: Pace::USUAL,
             topology,
             bundle: "/bundle".into(),
         }

@@ -88,19 +88,26 @@ impl Cluster {
         process::text(&mut self.bootstrap(&arguments)?, None)
     }
 
-    /// [`Cluster::up`], giving what it reported while it worked.
+    /// `bootstrap up` with these arguments and none of ours; gives what it reported while it worked.
     ///
     /// # Errors
     /// What `bootstrap up` said when it failed.
-    pub fn up_logged(&self, more: &[&str]) -> Result<String> {
-        let arguments = [&["up"], APART, more].concat();
-        let mut command = self.bootstrap(&arguments)?;
+    pub fn up_as(&self, arguments: &[&str]) -> Result<String> {
+        let mut command = self.bootstrap(&[&["up"], arguments].concat())?;
         let output = process::output(&mut command, None)?;
         let log = String::from_utf8_lossy(&output.stderr).into_owned();
         if !output.status.success() {
             bail!("`{}` failed:\n{log}", process::shown(&command));
         }
         Ok(log)
+    }
+
+    /// [`Cluster::up`], giving what it reported while it worked.
+    ///
+    /// # Errors
+    /// What `bootstrap up` said when it failed.
+    pub fn up_logged(&self, more: &[&str]) -> Result<String> {
+        self.up_as(&[APART, more].concat())
     }
 
     /// Removes the cluster.

@@ -26,36 +26,40 @@ pub struct Forward {
     pub to: SocketAddrV4,
 }
 
-impl Forward {
-    /// Makes the forwarding of a cluster exactly this one.
-    ///
-    /// # Errors
-    /// When the kernel refuses, naming the command.
-    pub fn ensure(self, topology: &Topology) -> anyhow::Result<()> {
-        let lan = topology.lan();
-        fs::write(format!("/proc/sys/net/ipv4/conf/{lan}/route_localnet"), "1")?;
-        Ok(host_table::replace(&topology.cluster, &self.chains(&lan))?)
-    }
+/// Makes the forwardings of a cluster exactly these.
+///
+/// # Errors
+/// When the kernel refuses, naming the command.
+pub fn ensure(topology: &Topology, forwards: &[Forward]) -> anyhow::Result<()> {
+    let lan = topology.lan();
+    fs::write(format!("/proc/sys/net/ipv4/conf/{lan}/route_localnet"), "1")?;
+    Ok(host_table::replace(
+        &topology.cluster,
+        &chains(forwards, &lan),
+    )?)
+}
 
-    /// The chains of the cluster's table.
-    fn chains(self, lan: &str) -> String {
-        let Self { port, to } = self;
+/// The chains of the cluster's table.
+fn chains(forwards: &[Forward], lan: &str) -> String {
+    let rules = forwards.iter().map(|Forward { port, to }| {
         let (address, target) = (to.ip(), to.port());
-        format!(
-            "\tchain output {{\n\
-             \t\ttype nat hook output priority -100; policy accept;\n\
-             \t\tip daddr 127.0.0.1 tcp dport {port} dnat to {address}:{target}\n\
-             \t}}\n\
-             \tchain leaving {{\n\
-             \t\ttype nat hook postrouting priority srcnat; policy accept;\n\
-             \t\toifname \"{lan}\" ip saddr 127.0.0.0/8 masquerade\n\
-             \t}}\n\
-             \tchain arriving {{\n\
-             \t\ttype filter hook prerouting priority raw; policy accept;\n\
-             \t\tiifname \"{lan}\" ip daddr 127.0.0.0/8 drop\n\
-             \t}}\n"
-        )
-    }
+        format!("\t\tip daddr 127.0.0.1 tcp dport {port} dnat to {address}:{target}\n")
+    });
+    let rules: String = rules.collect();
+    format!(
+        "\tchain output {{\n\
+         \t\ttype nat hook output priority -100; policy accept;\n\
+         {rules}\
+         \t}}\n\
+         \tchain leaving {{\n\
+         \t\ttype nat hook postrouting priority srcnat; policy accept;\n\
+         \t\toifname \"{lan}\" ip saddr 127.0.0.0/8 masquerade\n\
+         \t}}\n\
+         \tchain arriving {{\n\
+         \t\ttype filter hook prerouting priority raw; policy accept;\n\
+         \t\tiifname \"{lan}\" ip daddr 127.0.0.0/8 drop\n\
+         \t}}\n"
+    )
 }
 
 /// Whether something answers on a loopback port already.
@@ -80,7 +84,7 @@ mod tests {
     #[test]
     fn rules_lead_to_the_machine_and_guard_the_loopback() {
         let to = SocketAddrV4::new(Ipv4Addr::new(10, 213, 0, 11), 30300);
-        let rules = Forward { port: 30301, to }.chains("demo-lan");
+        let rules = chains(&[Forward { port: 30301, to }], "demo-lan");
         assert!(
             rules.contains("tcp dport 30301 dnat to 10.213.0.11:30300"),
             "{rules}"
