@@ -5,12 +5,12 @@ NODES ?= 2
 BOOTSTRAP := target/release/bootstrap
 export INSTA_UPDATE := no
 
-.PHONY: help up down status bundle test check unit bench conformance prerequisites bootstrap
+.PHONY: help up down status bundle test test-vm check unit bench conformance prerequisites bootstrap
 
 help: ## Shows this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | column -t -s $$'\t'
 
-up: bootstrap ## Makes the cluster and installs everything (PROVIDER=, NODES=)
+up: bootstrap ## Makes the cluster and installs everything (PROVIDER=auto, native or vm; NODES=)
 	$(BOOTSTRAP) up --provider $(PROVIDER) --nodes $(NODES)
 
 down: bootstrap ## Removes the cluster and everything it made on this host
@@ -24,6 +24,10 @@ bundle: bootstrap ## Builds every binary and image a cluster needs
 
 test: check bundle ## Everything CI runs: lints, unit tests, real parts, end to end
 	scripts/count-tests cargo test --locked --workspace --no-fail-fast
+
+test-vm: bundle ## Two virtual machines with the immudb pair; many minutes without KVM
+	$(BOOTSTRAP) bundle build --vm
+	scripts/count-tests cargo test --locked -p tests --test vm -- --ignored --nocapture
 
 check: prerequisites ## Formatting and lints
 	cargo fmt --all --check

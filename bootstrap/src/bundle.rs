@@ -13,8 +13,11 @@ mod go_module;
 mod images;
 mod make;
 mod manifest;
+mod node_disk;
+mod part;
 pub mod prerequisites;
 mod recipe;
+mod tools;
 mod tree;
 mod wheel;
 
@@ -22,6 +25,8 @@ use std::path::{Path, PathBuf};
 
 pub use cache::Cache;
 pub use manifest::{FileEntry, ImageEntry, Manifest, PartEntry, Source};
+pub use node_disk::{LANES, NodeDisk, make_data_disk};
+pub use tools::Tools;
 
 use tree::SourceTree;
 
@@ -78,10 +83,17 @@ impl Bundle {
     /// # Errors
     /// When there is none, or a file of it is missing or differs from the manifest.
     pub fn open(cache: &Cache, reporter: &dyn Reporter) -> anyhow::Result<Self> {
-        let directory = cache.current_bundle()?;
-        let manifest = build::verify(&directory, reporter)?;
+        Self::at(&cache.current_bundle()?, reporter)
+    }
+
+    /// The bundle in `directory`, verified.
+    ///
+    /// # Errors
+    /// When a file of it is missing or differs from the manifest.
+    pub fn at(directory: &Path, reporter: &dyn Reporter) -> anyhow::Result<Self> {
+        let manifest = build::verify(directory, reporter)?;
         Ok(Self {
-            directory,
+            directory: directory.to_owned(),
             manifest,
         })
     }

@@ -5,6 +5,7 @@
 
 mod bundle;
 mod ca;
+mod console;
 mod down;
 mod errors;
 mod exec;
@@ -13,6 +14,7 @@ mod logs;
 mod machine;
 mod output;
 mod ports;
+mod start;
 mod status;
 mod stop;
 mod summary;
@@ -35,6 +37,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Up(up::Args),
+    Start(start::Args),
     Stop(stop::Args),
     Down(down::Args),
     Status(status::Args),
@@ -42,6 +45,7 @@ enum Command {
     Ca(ca::Args),
     Logs(logs::Args),
     Exec(exec::Args),
+    Console(console::Args),
     Bundle(bundle::Args),
     #[command(hide = true)]
     Machine(machine::Args),
@@ -58,20 +62,23 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(code);
         }
     };
+    let done = |()| ExitCode::SUCCESS;
     let result = match cli.command {
-        Command::Up(args) => up::run(&args),
-        Command::Stop(args) => stop::run(&args),
-        Command::Down(args) => down::run(&args),
-        Command::Status(args) => status::run(&args),
-        Command::Kubeconfig(args) => kubeconfig::run(&args),
-        Command::Ca(args) => ca::run(&args),
-        Command::Logs(args) => logs::run(&args),
         Command::Exec(args) => exec::run(&args),
-        Command::Bundle(args) => bundle::run(&args),
-        Command::Machine(args) => machine::run(&args),
+        Command::Console(args) => console::run(&args),
+        Command::Up(args) => up::run(&args).map(done),
+        Command::Start(args) => start::run(&args).map(done),
+        Command::Stop(args) => stop::run(&args).map(done),
+        Command::Down(args) => down::run(&args).map(done),
+        Command::Status(args) => status::run(&args).map(done),
+        Command::Kubeconfig(args) => kubeconfig::run(&args).map(done),
+        Command::Ca(args) => ca::run(&args).map(done),
+        Command::Logs(args) => logs::run(&args).map(done),
+        Command::Bundle(args) => bundle::run(&args).map(done),
+        Command::Machine(args) => machine::run(&args).map(done),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             let stderr = &mut anstream::stderr().lock();
             drop(errors::print(stderr, &error));

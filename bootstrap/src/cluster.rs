@@ -7,8 +7,11 @@ use std::time::Duration;
 
 use crate::command::{self, Finished};
 use crate::machine::Machine;
-use crate::machine::spec::Spec;
+use crate::pace::Pace;
 use crate::problem::Problem;
+use crate::provider::native::machine::NativeMachine;
+use crate::provider::vm::machine::VmMachine;
+use crate::provider::{Kind, existing};
 use crate::state::StateDirectory;
 use crate::topology::{ClusterName, Node, NodeName, Topology};
 
@@ -29,6 +32,8 @@ pub struct Cluster {
     pub topology: Topology,
     /// The bundle that its machines run from.
     pub bundle: PathBuf,
+    /// What made its machines.
+    pub provider: Kind,
 }
 
 impl Cluster {
@@ -41,6 +46,11 @@ impl Cluster {
         let kubectl = Kubectl {
             program: file.bundle.join("bin/kubectl"),
             kubeconfig: state.kubeconfig(),
+            pace: file.pace,
+            environment: match file.provider {
+                Kind::Existing => Environment::Inherited,
+                Kind::Native | Kind::Vm => Environment::Empty,
+            },
         };
         Ok(Self {
             name: file.topology.cluster.clone(),
@@ -49,6 +59,7 @@ impl Cluster {
             nodes: file.topology.nodes.clone(),
             topology: file.topology,
             bundle: file.bundle,
+            provider: file.provider,
             state,
         })
     }
@@ -57,7 +68,10 @@ impl Cluster {
     ///
     /// # Errors
     /// When the cluster has no such node, or it was never started.
-    pub fn machine(&self, name: &NodeName) -> anyhow::Result<Machine> {
+    pub fn machine(&self, name: &NodeName) -> anyhow::Result<Box<dyn Machine>> {
+        if self.provider == Kind::Existing {
+            return Err(existing::not_ours(&self.name).into());
+        }
         if !self.nodes.iter().any(|node| node.name == *name) {
             let names: Vec<_> = self.nodes.iter().map(|node| node.name.as_str()).collect();
             let message = format!("cluster {} has no node {name}", self.name);
@@ -65,8 +79,11 @@ impl Cluster {
                 .hint(format!("its nodes are {}", names.join(", ")))
                 .into());
         }
-        let spec = Spec::read(&self.state.node(name.as_str()).join("machine.json"))?;
-        Ok(Machine::new(spec))
+        let directory = self.state.node(name.as_str());
+        Ok(match self.provider {
+            Kind::Native | Kind::Existing => Box::new(NativeMachine::open(&directory)?),
+            Kind::Vm => Box::new(VmMachine::open(&directory)?),
+        })
     }
 }
 
@@ -76,14 +93,16 @@ impl Cluster {
     pub(crate) fn example() -> Self {
         let topology = Topology::example(2);
         let kubeconfig = PathBuf::from("/state/kubeconfig");
+        let kubectl = Path::new("/bundle/bin/kubectl");
         Self {
             name: topology.cluster.clone(),
             state: StateDirectory::at("/state"),
-            kubectl: Kubectl::new(Path::new("/bundle/bin/kubectl"), &kubeconfig),
+            kubectl: Kubectl::new(kubectl, &kubeconfig),
             kubeconfig,
             nodes: topology.nodes.clone(),
             topology,
             bundle: "/bundle".into(),
+            provider: Kind::Native,
         }
     }
 }
@@ -93,6 +112,17 @@ impl Cluster {
 pub struct Kubectl {
     program: PathBuf,
     kubeconfig: PathBuf,
+    pace: Pace,
+    environment: Environment,
+}
+
+/// What kubectl gets of this process's environment.
+#[derive(Clone, Copy, Debug)]
+enum Environment {
+    /// Nothing: nobody's own settings (aliases, other clusters) may change what it does.
+    Empty,
+    /// All of it: the access may need a login program, which needs its own settings.
+    Inherited,
 }
 
 impl Kubectl {
@@ -101,26 +131,53 @@ impl Kubectl {
         Self {
             program: program.to_owned(),
             kubeconfig: kubeconfig.to_owned(),
+            pace: Pace::USUAL,
+            environment: Environment::Empty,
         }
+    }
+
+    /// The same for access that may need a login program.
+    #[must_use]
+    pub fn with_environment(self) -> Self {
+        Self {
+            environment: Environment::Inherited,
+            ..self
+        }
+    }
+
+    /// The same with every deadline as a cluster of this pace needs it.
+    #[must_use]
+    pub fn paced(self, pace: Pace) -> Self {
+        Self { pace, ..self }
+    }
+
+    /// How slow the cluster is.
+    pub fn pace(&self) -> Pace {
+        self.pace
+    }
+
+    /// The command that runs kubectl with this access.
+    pub fn command<W: AsRef<OsStr>>(&self, words: &[W]) -> Command {
+        let mut command = Command::new(&self.program);
+        match self.environment {
+            Environment::Empty => command.env_clear().env("HOME", "/nonexistent"),
+            Environment::Inherited => &mut command,
+        };
+        command.env("KUBECONFIG", &self.kubeconfig).args(words);
+        command
     }
 
     /// Runs kubectl to its end.
     ///
     /// # Errors
-    /// When it fails or takes longer than `deadline`: the error has what it said.
+    /// When it fails or takes longer than `deadline`, scaled by the pace: the error has what it said.
     pub fn run<W: AsRef<OsStr>>(
         &self,
         words: &[W],
         stdin: &[u8],
         deadline: Duration,
     ) -> Result<Finished, Problem> {
-        let mut command = Command::new(&self.program);
-        // Nobody's own settings (aliases, other clusters) may change what it does.
-        command
-            .env_clear()
-            .env("HOME", "/nonexistent")
-            .env("KUBECONFIG", &self.kubeconfig);
-        command::run(command.args(words), stdin, deadline)
+        command::run(&mut self.command(words), stdin, self.pace.scale(deadline))
     }
 
     /// Server-side applies the objects in `manifest` (YAML or JSON) as the manager `bootstrap`.

@@ -38,6 +38,11 @@ pub(crate) fn of_file(path: &Path) -> io::Result<FileSum> {
     })
 }
 
+/// The hash of bytes in memory.
+pub(crate) fn of_bytes(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
 /// Lower-case hexadecimal.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);

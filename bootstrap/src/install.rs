@@ -8,6 +8,7 @@ mod gitea;
 mod secrets;
 mod seed;
 mod syncs;
+mod tunnel;
 mod wait;
 
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ use self::api::Api;
 use self::gitea::Gitea;
 pub use self::seed::Credentials;
 pub use self::syncs::{SyncState, SyncStatus};
+use self::tunnel::Tunnel;
 use crate::cluster::Kubectl;
 use crate::edge::Edge;
 use crate::pki::Pair;
@@ -61,8 +63,10 @@ pub enum Repository {
     BuiltIn {
         /// The folder of the first commit.
         templates: PathBuf,
-        /// How this host reaches the forge, `http://host:port`.
-        url: String,
+        /// The port of this host's loopback that leads to the forge.
+        port: u16,
+        /// What makes it lead there.
+        way: ForgeWay,
     },
     /// A repository that exists.
     External {
@@ -73,6 +77,15 @@ pub enum Repository {
         /// How to read it, if it is not public.
         credentials: Option<Credentials>,
     },
+}
+
+/// What leads from this host to the built-in forge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ForgeWay {
+    /// The provider of the machines.
+    Provider,
+    /// A tunnel through the API server, while the installation runs.
+    Tunnel,
 }
 
 /// What an installation needs to know.
@@ -101,7 +114,10 @@ pub fn preflight(repository: &Repository) -> Result<()> {
             url,
             branch,
             credentials,
-        } => Ok(seed::check(url, branch, credentials.as_ref())?),
+        } => {
+            address::check(url)?;
+            Ok(seed::check(url, branch, credentials.as_ref())?)
+        }
     }
 }
 
@@ -124,12 +140,22 @@ pub fn run(installation: &Installation<'_>, reporter: &dyn Reporter) -> Result<V
     edge_certificate(api, certificate)?;
     step.finish("");
     let source = match repository {
-        Repository::BuiltIn { templates, url } => {
+        Repository::BuiltIn {
+            templates,
+            port,
+            way,
+        } => {
             let step = Step::start(reporter, "git server");
             forge(api, templates)?;
             step.finish("");
             let step = Step::start(reporter, "cluster repository");
-            let source = first_commit(api, templates, url, edge)?;
+            let tunnel = match way {
+                ForgeWay::Provider => None,
+                ForgeWay::Tunnel => Some(Tunnel::open(kubectl, FORGE, "gitea", *port)?),
+            };
+            let url = format!("http://127.0.0.1:{port}");
+            let source = first_commit(api, templates, &url, edge)?;
+            drop(tunnel);
             step.finish("");
             source
         }
@@ -144,7 +170,7 @@ pub fn run(installation: &Installation<'_>, reporter: &dyn Reporter) -> Result<V
     api.apply("create the Sync `cluster`", MANAGER, &source.to_string())?;
     step.finish("");
     let step = Step::start(reporter, "Syncs");
-    let states = wait::until_healthy(api, SYNCS_DEADLINE, &step)?;
+    let states = wait::until_healthy(api, kubectl.pace().scale(SYNCS_DEADLINE), &step)?;
     step.finish("");
     Ok(states)
 }
@@ -246,7 +272,8 @@ fn forge(api: &Api<'_>, templates: &Path) -> Result<()> {
         let manifests = api.text("render the git server", &["kustomize", folder])?;
         api.apply("start the git server", AGENT_MANAGER, &manifests)?;
     }
-    api.rollout(FORGE, "deployment/gitea", FORGE_DEADLINE)?;
+    let limit = api.0.pace().scale(FORGE_DEADLINE);
+    api.rollout(FORGE, "deployment/gitea", limit)?;
     Ok(())
 }
 

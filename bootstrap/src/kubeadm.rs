@@ -8,14 +8,16 @@
 pub mod addons;
 pub mod files;
 pub mod kubeconfig;
+mod patience;
 
 use std::time::Duration;
 
 use crate::machine::{Machine, Written};
+use crate::pace::Pace;
 use crate::pki::Pki;
 use crate::pki::plan::Issuer;
 use crate::topology::{Node, Role, Topology};
-use files::Versions;
+use files::{Surroundings, Versions};
 use kubeconfig::Kubeconfig;
 
 /// Where kubeadm's configuration is on the control plane.
@@ -39,21 +41,25 @@ pub enum KubeletNeeds {
 /// # Errors
 /// When a file cannot be written.
 pub fn write_files(
-    machine: &Machine,
+    machine: &dyn Machine,
     topology: &Topology,
     node: &Node,
     pki: &Pki,
     versions: &Versions,
+    surroundings: &Surroundings,
 ) -> anyhow::Result<KubeletNeeds> {
     let put = |path: &str, content: &str| machine.put(path, content.as_bytes(), 0o600);
-    put("/etc/containerd/config.toml", &files::containerd(versions))?;
+    put(
+        "/etc/containerd/config.toml",
+        &files::containerd(versions, surroundings),
+    )?;
     put(
         "/etc/cni/net.d/10-immuops.conflist",
         &files::cni(topology, node)?,
     )?;
     put(
         "/var/lib/kube-proxy/config.yaml",
-        &files::kube_proxy(topology, node),
+        &files::kube_proxy(topology, node, surroundings),
     )?;
     let access = |user: &str, certificate: &str| -> anyhow::Result<String> {
         kubeconfig(topology, pki, user, certificate).map(|config| config.to_string())
@@ -69,13 +75,13 @@ pub fn write_files(
     let written = [
         put(
             "/var/lib/kubelet/config.yaml",
-            &files::kubelet(topology, node),
+            &files::kubelet(topology, node, surroundings),
         )?,
         put("/var/lib/kubelet/pki/server.crt", &server.certificate)?,
         put("/var/lib/kubelet/pki/server.key", &server.key)?,
     ];
     if node.role == Role::ControlPlane {
-        write_control_plane_files(machine, topology, node, pki, versions)?;
+        write_control_plane_files(machine, topology, node, pki, versions, surroundings)?;
     }
     let restart = written.contains(&Written::New);
     Ok(if restart {
@@ -90,7 +96,7 @@ pub fn write_files(
 /// # Errors
 /// When it cannot be written.
 pub fn admit_kubelet(
-    machine: &Machine,
+    machine: &dyn Machine,
     topology: &Topology,
     node: &Node,
     pki: &Pki,
@@ -124,11 +130,12 @@ pub fn kubeconfig(
 }
 
 fn write_control_plane_files(
-    machine: &Machine,
+    machine: &dyn Machine,
     topology: &Topology,
     node: &Node,
     pki: &Pki,
     versions: &Versions,
+    surroundings: &Surroundings,
 ) -> anyhow::Result<()> {
     let put = |path: &str, content: &str| {
         machine.put(
@@ -167,7 +174,13 @@ fn write_control_plane_files(
         let config = kubeconfig(topology, pki, user, file)?;
         put(&format!("{file}.conf"), &config.to_string())?;
     }
-    put("kubeadm.yaml", &files::kubeadm(topology, node, versions)?)?;
+    put(
+        "kubeadm.yaml",
+        &files::kubeadm(topology, node, versions, surroundings)?,
+    )?;
+    for (file, patch) in patience::patches(surroundings.pace) {
+        put(&format!("patches/{file}"), &patch)?;
+    }
     Ok(())
 }
 
@@ -207,11 +220,13 @@ impl Phase {
     /// Runs it on the control plane. Every phase can be run again.
     ///
     /// # Errors
-    /// When kubeadm fails or takes longer than 90 s.
-    pub fn run(self, machine: &Machine) -> anyhow::Result<()> {
+    /// When kubeadm fails or takes longer than 90 s, scaled by the pace.
+    pub fn run(self, machine: &dyn Machine, pace: Pace) -> anyhow::Result<()> {
         let mut words = vec!["kubeadm", "init", "phase"];
         words.extend(self.words());
         words.extend(["--config", CONFIG]);
-        machine.run(&words, b"", PHASE_DEADLINE).map(drop)
+        machine
+            .run(&words, b"", pace.scale(PHASE_DEADLINE))
+            .map(drop)
     }
 }

@@ -14,6 +14,7 @@ pub mod install;
 pub mod kubeadm;
 pub mod machine;
 pub mod network;
+pub mod pace;
 pub mod pki;
 pub mod poll;
 pub mod problem;

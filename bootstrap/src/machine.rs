@@ -1,43 +1,24 @@
-//! One machine of a native cluster, seen from the host: namespaces with a supervisor as their first
-//! process.
-//!
-//! ```text
-//! <state>/nodes/n1/
-//!   machine.json   what it is (see spec)
-//!   lock           held by its first process while it runs, which writes its process id into it
-//!   launch.log     what its start said
-//!   root/          where it mounts its root, empty on the host
-//!   etc/           its /etc
-//!   var/           its /var: logs, containers, volumes, the supervisor's report
-//! ```
+//! A machine of a cluster, whatever it is made of: a place to put files, run a command and read a
+//! log. Providers make them ([`crate::provider`]); everything above knows no other way to a node.
 
-pub mod cgroup;
-pub mod log;
+pub mod holder;
 pub mod process;
-mod root;
-pub mod spec;
-pub mod stage;
-pub mod supervise;
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{ChildStdout, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::thread;
+use std::ffi::OsString;
+use std::fmt::Debug;
+use std::io::Write;
+use std::process::ExitStatus;
 use std::time::Duration;
 
-use fs_err::{self as fs, File};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal};
+use rustix::process::Pid;
 
-use crate::command::{self, Finished};
-use crate::poll::{self, Answer};
-use crate::problem::{OrProblem, Problem};
-use spec::Spec;
-use supervise::Status;
+use crate::command::Finished;
+use crate::topology::NodeName;
+use process::Report;
 
-const START_DEADLINE: Duration = Duration::from_secs(30);
-const END_DEADLINE: Duration = Duration::from_secs(30);
+/// Where programs are found inside a machine.
+pub const PATH: &str =
+    "/opt/immuops/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// How a machine ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,249 +27,6 @@ pub enum Ending {
     Graceful,
     /// Everything is killed at once.
     Immediate,
-}
-
-/// A machine that exists at least on paper.
-#[derive(Clone, Debug)]
-pub struct Machine {
-    spec: Spec,
-}
-
-impl Machine {
-    /// A machine as planned. Writes nothing.
-    pub fn new(spec: Spec) -> Self {
-        Self { spec }
-    }
-
-    /// What it is.
-    pub fn spec(&self) -> &Spec {
-        &self.spec
-    }
-
-    /// The process id of its first process on the host, if it runs.
-    ///
-    /// # Errors
-    /// When its lock cannot be read.
-    pub fn pid(&self) -> anyhow::Result<Option<Pid>> {
-        let path = lock_path(&self.spec.directory);
-        let mut lock = match File::open(&path) {
-            Ok(lock) => lock,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
-        match lock.file().try_lock_shared() {
-            Ok(()) => Ok(None),
-            Err(std::fs::TryLockError::WouldBlock) => {
-                let mut text = String::new();
-                lock.read_to_string(&mut text)?;
-                Ok(text.trim().parse().ok().and_then(Pid::from_raw))
-            }
-            Err(std::fs::TryLockError::Error(error)) => Err(error.into()),
-        }
-    }
-
-    /// Starts it and calls `plug` with its process id as soon as its network namespace exists.
-    /// Returns when its supervisor runs. It outlives this process.
-    ///
-    /// # Errors
-    /// When it does not come up within 30 s or `plug` fails; then nothing of it is left running.
-    pub fn start(&self, plug: impl FnOnce(Pid) -> anyhow::Result<()>) -> anyhow::Result<()> {
-        let name = &self.spec.name;
-        // Groups of containers that died with an earlier start: kubelet would ask containerd about
-        // each again and again, 3 s at a time, before it starts the first pod.
-        self.remove_cgroups()?;
-        for directory in ["etc", "var", "root"] {
-            fs::create_dir_all(self.spec.directory.join(directory))?;
-        }
-        let spec_path = self.spec.write()?;
-        let log_path = self.spec.directory.join("launch.log");
-        let log = File::create(&log_path)?;
-        let mut words = self.spec.cgroup.launcher(std::process::id());
-        words.push(std::env::current_exe()?.to_string_lossy().into_owned());
-        let (program, arguments) = words
-            .split_first()
-            .ok_or_else(|| Problem::new("the launch command is empty"))?;
-        let mut child = Command::new(program)
-            .args(arguments)
-            .args(["machine", "launch"])
-            .arg(&spec_path)
-            // Away from the terminal's signals: it must outlive `up`.
-            .process_group(0)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(log.into_parts().0)
-            .spawn()
-            .or_problem(|| Problem::new(format!("failed to start {program}")))?;
-        let group = Pid::from_child(&child);
-        let lines = child.stdout.take().map(lines_of);
-        let shaken = (|| {
-            let lines = lines.ok_or_else(|| Problem::new("no pipe from the machine"))?;
-            let first = next_line(&lines)?;
-            let pid = first.strip_prefix("pid ").and_then(|pid| pid.parse().ok());
-            let pid = pid.and_then(Pid::from_raw).ok_or_else(|| {
-                Problem::new(format!(
-                    "the machine said {first:?} instead of its process id"
-                ))
-            })?;
-            plug(pid)?;
-            if let Some(mut stdin) = child.stdin.take() {
-                stdin.write_all(b"go\n")?;
-            }
-            match next_line(&lines)?.as_str() {
-                "up" => Ok(()),
-                other => Err(Problem::new(format!("the machine said {other:?}")).into()),
-            }
-        })();
-        shaken.map_err(|error: anyhow::Error| {
-            kill_process_group(group, Signal::KILL).ok();
-            let said = fs::read_to_string(&log_path).unwrap_or_default();
-            let said = said.trim().replace('\n', "\n    ");
-            let message = format!("machine {name} did not start\n    {said}");
-            Problem::new(message)
-                .because(error)
-                .hint(format!("read {}", log_path.display()))
-                .into()
-        })
-    }
-
-    /// Ends it and waits until it is gone. Does nothing when it does not run.
-    ///
-    /// # Errors
-    /// When it is still there after 30 s.
-    pub fn stop(&self, ending: Ending) -> anyhow::Result<()> {
-        let Some(pid) = self.pid()? else {
-            return Ok(());
-        };
-        let signal = match ending {
-            Ending::Graceful => Signal::TERM,
-            Ending::Immediate => Signal::KILL,
-        };
-        match pidfd_open(pid, PidfdFlags::empty()) {
-            // The lock is asked again with the handle open: the id still means this process.
-            Ok(handle) if self.pid()? == Some(pid) => pidfd_send_signal(handle, signal)
-                .or_problem(|| Problem::new(format!("failed to signal {}", self.spec.name)))?,
-            Ok(_) | Err(rustix::io::Errno::SRCH) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let awaited = format!("machine {} to end", self.spec.name);
-        poll::until(&awaited, END_DEADLINE, || {
-            Ok(match self.pid()? {
-                None => Answer::Done(()),
-                Some(pid) => Answer::NotYet(format!("process {} still runs", pid.as_raw_nonzero())),
-            })
-        })
-    }
-
-    /// Removes the control groups that it leaves behind.
-    ///
-    /// # Errors
-    /// When processes are still in them after 30 s.
-    pub fn remove_cgroups(&self) -> anyhow::Result<()> {
-        for group in self.spec.cgroup.leftovers() {
-            let awaited = format!("cgroup {} to empty", group.display());
-            poll::until(&awaited, END_DEADLINE, || {
-                Ok(match remove_group(&group) {
-                    Ok(()) => Answer::Done(()),
-                    Err(error) => Answer::NotYet(error.to_string()),
-                })
-            })?;
-        }
-        Ok(())
-    }
-
-    /// Removes the cluster's own control groups, which hold those of its machines. Only when no
-    /// machine of the cluster is being started: it would lose the place for its group.
-    ///
-    /// # Errors
-    /// When another machine is still there.
-    pub fn remove_cluster_cgroups(&self) -> anyhow::Result<()> {
-        for group in self.spec.cgroup.leftovers() {
-            if let Some(above) = group.parent() {
-                remove_group(above)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Where a path of the machine below `/etc` or `/var` is on the host.
-    pub fn host_path(&self, path: &str) -> PathBuf {
-        debug_assert!(
-            path.starts_with("/etc/") || path.starts_with("/var/"),
-            "{path}"
-        );
-        self.spec.directory.join(path.trim_start_matches('/'))
-    }
-
-    /// Puts a file below `/etc` or `/var` of the machine, unless it is there with this content.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub fn put(&self, path: &str, content: &[u8], mode: u32) -> anyhow::Result<Written> {
-        let path = self.host_path(path);
-        if fs::read(&path).is_ok_and(|old| old == content) {
-            return Ok(Written::Unchanged);
-        }
-        if let Some(directory) = path.parent() {
-            fs::create_dir_all(directory)?;
-        }
-        crate::state::write_atomically(&path, content, mode)?;
-        Ok(Written::New)
-    }
-
-    /// A command that will run inside the machine, as root, with its programs in the path.
-    ///
-    /// # Errors
-    /// When the machine does not run.
-    pub fn command(&self, words: &[impl AsRef<std::ffi::OsStr>]) -> anyhow::Result<Command> {
-        let name = &self.spec.name;
-        let pid = self.pid()?.ok_or_else(|| {
-            Problem::new(format!("machine {name} does not run"))
-                .hint("run `bootstrap up`: it starts what does not run")
-        })?;
-        let mut command = Command::new("nsenter");
-        command
-            .arg(format!("--target={}", pid.as_raw_nonzero()))
-            .args([
-                "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--",
-            ])
-            .args(words)
-            .env_clear()
-            .envs([
-                ("PATH", stage::PATH),
-                ("HOME", "/root"),
-                ("LANG", "C.UTF-8"),
-            ]);
-        Ok(command)
-    }
-
-    /// Runs a command inside the machine to its end.
-    ///
-    /// # Errors
-    /// When the machine does not run, or as [`command::run`].
-    pub fn run(&self, words: &[&str], stdin: &[u8], limit: Duration) -> anyhow::Result<Finished> {
-        Ok(command::run(&mut self.command(words)?, stdin, limit)?)
-    }
-
-    /// What its supervisor reported last, if it runs.
-    ///
-    /// # Errors
-    /// When the report cannot be read.
-    pub fn status(&self) -> anyhow::Result<Option<Status>> {
-        if self.pid()?.is_none() {
-            return Ok(None);
-        }
-        match fs::read(self.host_path(supervise::STATUS)) {
-            Ok(text) => Ok(serde_json::from_slice(&text)?),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// The log of one of its processes, or of `supervisor`, on the host.
-    pub fn log_path(&self, process: &str) -> PathBuf {
-        self.host_path(supervise::LOGS)
-            .join(format!("{process}.log"))
-    }
 }
 
 /// Whether [`Machine::put`] changed anything.
@@ -300,42 +38,89 @@ pub enum Written {
     Unchanged,
 }
 
-/// The lock of the machine in `directory`.
-fn lock_path(directory: &Path) -> PathBuf {
-    directory.join("lock")
+/// A machine that exists at least on paper.
+pub trait Machine: Debug + Send + Sync {
+    /// The node it is.
+    fn name(&self) -> &NodeName;
+
+    /// The id on this host of the process that it is, if it runs.
+    ///
+    /// # Errors
+    /// When that cannot be found out.
+    fn pid(&self) -> anyhow::Result<Option<Pid>>;
+
+    /// Puts a file below `/etc` or `/var` of the machine, whether it runs or not, unless it is there
+    /// with this content.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    fn put(&self, path: &str, content: &[u8], mode: u32) -> anyhow::Result<Written>;
+
+    /// Runs a command inside the machine to its end, as root, with its programs in the path.
+    ///
+    /// # Errors
+    /// When the machine does not run, or the command fails or outlasts `limit`.
+    fn run(&self, words: &[&str], stdin: &[u8], limit: Duration) -> anyhow::Result<Finished>;
+
+    /// Runs a command inside the machine as root, with the standard input, output and error of this
+    /// process and `environment` on top of the usual one.
+    ///
+    /// # Errors
+    /// When the machine does not run or the command cannot be started.
+    fn attach(
+        &self,
+        words: &[OsString],
+        environment: &[(&str, OsString)],
+    ) -> anyhow::Result<Attached>;
+
+    /// Connects this terminal with the machine's console until the person leaves it.
+    ///
+    /// # Errors
+    /// When the machine does not run.
+    fn console(&self) -> anyhow::Result<Attached>;
+
+    /// What its supervised processes do; nothing while it does not run.
+    ///
+    /// # Errors
+    /// When they cannot be asked.
+    fn processes(&self) -> anyhow::Result<Vec<Report>>;
+
+    /// The names of everything in it that keeps a log.
+    fn logs(&self) -> Vec<String>;
+
+    /// Writes the log of one of [`Machine::logs`].
+    ///
+    /// # Errors
+    /// When it cannot be read, or `out` does not take it.
+    fn log(&self, name: &str, out: &mut dyn Write) -> anyhow::Result<()>;
+
+    /// Ends one of its processes, which is started again with its files as they are now.
+    ///
+    /// # Errors
+    /// When the machine does not run or the process does not end.
+    fn restart(&self, process: &str) -> anyhow::Result<()>;
+
+    /// Ends the machine and waits until it is gone. Does nothing when it does not run.
+    ///
+    /// # Errors
+    /// When it is still there after its time.
+    fn stop(&self, ending: Ending) -> anyhow::Result<()>;
 }
 
-/// Reads lines on a thread of its own, so that waiting for one can have a deadline.
-fn lines_of(stdout: ChildStdout) -> Receiver<String> {
-    let (sender, receiver) = channel();
-    thread::spawn(move || {
-        for line in BufReader::new(stdout).lines().map_while(Result::ok).take(2) {
-            if sender.send(line).is_err() {
-                break;
-            }
-        }
-    });
-    receiver
+/// How a command ended that had this process's standard input and output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attached {
+    /// The exit code; 128 and the signal's number for a command that was killed, as shells have it.
+    pub code: u8,
 }
 
-fn next_line(lines: &Receiver<String>) -> Result<String, Problem> {
-    lines
-        .recv_timeout(START_DEADLINE)
-        .or_problem(|| Problem::new("the machine ended or said nothing within 30 s"))
-}
-
-/// Removes a cgroup directory with those below it; they hold no real files.
-fn remove_group(group: &Path) -> std::io::Result<()> {
-    let entries = match fs::read_dir(group) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    for entry in entries {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            remove_group(&entry.path())?;
+impl From<ExitStatus> for Attached {
+    fn from(status: ExitStatus) -> Self {
+        use std::os::unix::process::ExitStatusExt;
+        let signal = status.signal().map(|signal| 128 + signal);
+        let code = status.code().or(signal).unwrap_or(1);
+        Self {
+            code: u8::try_from(code).unwrap_or(1),
         }
     }
-    fs::remove_dir(group)
 }

@@ -224,7 +224,7 @@ fn pod_routes(topology: &Topology, node: &Node) -> String {
 
 /// The `nft` rules that let pods reach the nodes' network and the host, which have no route back
 /// to pods.
-fn masquerading(topology: &Topology) -> String {
+pub(crate) fn masquerading(topology: &Topology) -> String {
     let pods = topology.ranges.pods;
     format!(
         "table ip immuops {{\n\

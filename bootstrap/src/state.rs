@@ -11,13 +11,21 @@ use fs_err::{self as fs, File, OpenOptions};
 use serde::{Deserialize, Serialize};
 
 use crate::edge::Edge;
+use crate::pace::Pace;
 use crate::problem::{OrProblem, Problem};
+use crate::provider::Kind;
 use crate::topology::{ClusterName, Topology};
 
 /// What a cluster is, as kept in `cluster.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClusterFile {
+    /// What made its machines.
+    #[serde(default)]
+    pub provider: Kind,
+    /// How slow they are.
+    #[serde(default)]
+    pub pace: Pace,
     /// Its nodes and addresses.
     pub topology: Topology,
     /// The bundle that its machines run from.
@@ -86,7 +94,7 @@ impl StateDirectory {
         self.0.join("kubeconfig")
     }
 
-    /// Makes the directory, for root only, and takes its lock.
+    /// Makes the directory, for its owner only, and takes its lock.
     ///
     /// # Errors
     /// When it cannot be made, or another process holds the lock.
@@ -148,6 +156,16 @@ impl StateDirectory {
         write_atomically(&self.0.join("cluster.json"), &text, 0o600)
     }
 
+    /// Where the sockets of virtual machines and of the switch between them are.
+    pub fn sockets(&self) -> PathBuf {
+        self.0.join("sockets")
+    }
+
+    /// The loopback port that leads to the API server of a cluster of virtual machines.
+    pub fn api_port(&self) -> PathBuf {
+        self.0.join("api-port")
+    }
+
     /// What this host can reach of the cluster, or `None` where nothing was published yet.
     ///
     /// # Errors
@@ -190,6 +208,28 @@ impl StateDirectory {
     }
 }
 
+/// The port that [`write_port`] wrote, or `None` where there is no file.
+///
+/// # Errors
+/// When the file cannot be read or has no port in it.
+pub fn read_port(path: &Path) -> anyhow::Result<Option<u16>> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text.trim().parse().or_problem(|| {
+            Problem::new(format!("{} has no port number in it", path.display()))
+        })?)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Records a port.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write_port(path: &Path, port: u16) -> anyhow::Result<()> {
+    write_atomically(path, format!("{port}\n").as_bytes(), 0o600)
+}
+
 /// Writes a file so that it has either its old or its new content, whatever happens.
 ///
 /// # Errors
@@ -213,6 +253,8 @@ mod tests {
     fn file() -> ClusterFile {
         let topology = Topology::example(2);
         ClusterFile {
+            provider: Kind::Native,
+            pace: Pace::USUAL,
             topology,
             bundle: "/bundle".into(),
         }

@@ -86,8 +86,22 @@ impl Cluster {
     /// # Errors
     /// What `bootstrap up` said when it failed.
     pub fn up(&self, more: &[&str]) -> Result<String> {
-        let arguments = up_arguments(more);
+        let arguments = [&["up"], &defaults(more)[..]].concat();
         process::text(&mut self.bootstrap(&arguments)?, None)
+    }
+
+    /// `bootstrap up` with these arguments and none of ours; gives what it reported while it worked.
+    ///
+    /// # Errors
+    /// What `bootstrap up` said when it failed.
+    pub fn up_as(&self, arguments: &[&str]) -> Result<String> {
+        let mut command = self.bootstrap(&[&["up"], arguments].concat())?;
+        let output = process::output(&mut command, None)?;
+        let log = String::from_utf8_lossy(&output.stderr).into_owned();
+        if !output.status.success() {
+            bail!("`{}` failed:\n{log}", process::shown(&command));
+        }
+        Ok(log)
     }
 
     /// [`Cluster::up`], giving what it reported while it worked.
@@ -95,14 +109,7 @@ impl Cluster {
     /// # Errors
     /// What `bootstrap up` said when it failed.
     pub fn up_logged(&self, more: &[&str]) -> Result<String> {
-        let arguments = up_arguments(more);
-        let mut command = self.bootstrap(&arguments)?;
-        let output = process::output(&mut command, None)?;
-        let log = String::from_utf8_lossy(&output.stderr).into_owned();
-        if !output.status.success() {
-            bail!("`{}` failed:\n{log}", process::shown(&command));
-        }
-        Ok(log)
+        self.up_as(&defaults(more))
     }
 
     /// Removes the cluster.
@@ -209,9 +216,9 @@ impl Cluster {
 }
 
 /// A cluster that follows an outside repository has no forge and takes no port for it.
-fn up_arguments<'a>(more: &[&'a str]) -> Vec<&'a str> {
+fn defaults<'a>(more: &[&'a str]) -> Vec<&'a str> {
     let forge = if more.contains(&"--repo") { &[] } else { FORGE };
-    [&["up"], APART, forge, more].concat()
+    [APART, forge, more].concat()
 }
 
 /// The release build that `make test` makes first; `$IMMUOPS_BOOTSTRAP` names another.

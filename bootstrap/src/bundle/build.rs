@@ -122,7 +122,7 @@ pub(super) fn verify(directory: &Path, reporter: &dyn Reporter) -> anyhow::Resul
 }
 
 /// Whether a part or archive is in the cache as it was built.
-fn is_whole(directory: &Path) -> bool {
+pub(super) fn is_whole(directory: &Path) -> bool {
     Manifest::read(directory).is_ok_and(|manifest| manifest.verify(directory).is_ok())
 }
 

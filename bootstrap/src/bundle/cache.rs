@@ -51,6 +51,14 @@ impl Cache {
         Ok(Self::at(base.cache_dir().join("immuops")))
     }
 
+    /// The given place, else [`Self::locate`].
+    ///
+    /// # Errors
+    /// As [`Self::locate`].
+    pub fn choose(given: Option<&Path>) -> Result<Self, Problem> {
+        given.map_or_else(Self::locate, |path| Ok(Self::at(path)))
+    }
+
     /// A cache at a given place; nothing is created yet.
     pub fn at(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into() }

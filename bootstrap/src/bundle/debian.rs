@@ -12,6 +12,7 @@ use std::path::{Component, Path, PathBuf};
 use fs_err as fs;
 use tar::Builder;
 
+use super::command::{command, run};
 use super::recipe::Debian;
 use crate::image::Owner;
 use crate::image::tar_header;
@@ -67,6 +68,33 @@ impl Sources {
             }
         }
         Ok(sources)
+    }
+
+    /// The same archives with another release.
+    pub(super) fn of_release(&self, release: &str) -> Self {
+        let rename = |line: &str, words: &mut dyn Iterator<Item = &str>| {
+            let renamed = words.map(|word| match word.strip_prefix(&self.release) {
+                Some(rest) if of_release(&self.release, word) => format!("{release}{rest}"),
+                _ => word.to_owned(),
+            });
+            let renamed: Vec<String> = renamed.collect();
+            let indent = if line.starts_with(' ') { " " } else { "" };
+            format!("{indent}{}\n", renamed.join(" "))
+        };
+        let lines = self.lines.lines();
+        let lines = lines.map(|line| rename(line, &mut line.split_whitespace()));
+        let stanzas = self.stanzas.lines().map(|line| {
+            if line.starts_with("Suites:") {
+                rename(line, &mut line.split_whitespace())
+            } else {
+                format!("{line}\n")
+            }
+        });
+        Self {
+            release: release.to_owned(),
+            lines: lines.collect(),
+            stanzas: stanzas.collect(),
+        }
     }
 
     /// Whether packages can be had at all.
@@ -150,6 +178,31 @@ fn stanzas_for(release: &str, text: &str) -> String {
     wanted.flat_map(|stanza| [stanza.trim(), "\n\n"]).collect()
 }
 
+/// Unpacks packages and what they depend on into a tar, without running anything of theirs.
+/// `scratch` is a directory for the sources.
+///
+/// # Errors
+/// When mmdebstrap fails; what it said is in `log`.
+pub(super) fn extract(
+    packages: &[&str],
+    sources: &Sources,
+    into: &Path,
+    scratch: &Path,
+    log: &Path,
+) -> anyhow::Result<()> {
+    let mut build = command("mmdebstrap");
+    build.env("SOURCE_DATE_EPOCH", "0");
+    build.args([
+        "--variant=extract",
+        "--format=tar",
+        "--skip=cleanup/apt/cache",
+    ]);
+    build.arg(format!("--include={}", packages.join(",")));
+    // The empty suite: the sources say it.
+    build.arg("").arg(into).args(sources.write(scratch)?);
+    Ok(run(&mut build, log)?)
+}
+
 /// What came out of a tree.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Filtered {
@@ -174,9 +227,7 @@ pub(super) fn filter(
     for entry in tar::Archive::new(tree).entries()? {
         let mut entry = entry?;
         let path = plain(&entry.path()?);
-        if let Ok(name) = path.strip_prefix(DOWNLOADED) {
-            packages.extend(name.to_str().and_then(package));
-        }
+        packages.extend(downloaded(&path));
         if path.as_os_str().is_empty() || left_out(recipe, &path) {
             continue;
         }
@@ -217,8 +268,14 @@ pub(super) fn filter(
     })
 }
 
+/// The package, as `name=version`, whose downloaded file this path of a tree is.
+pub(super) fn downloaded(path: &Path) -> Option<String> {
+    let name = path.strip_prefix(DOWNLOADED).ok()?;
+    package(name.to_str()?)
+}
+
 /// A path of the tree without the `./` in front.
-fn plain(path: &Path) -> PathBuf {
+pub(super) fn plain(path: &Path) -> PathBuf {
     path.components()
         .filter(|part| matches!(part, Component::Normal(_)))
         .collect()

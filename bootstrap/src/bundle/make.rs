@@ -152,30 +152,8 @@ impl Bench<'_> {
 
     fn rustc(&self, rustc: &Rustc) -> anyhow::Result<Vec<Made>> {
         let program = self.scratch.join(rustc.name);
-        let mut build = command("rustc");
-        build.current_dir(self.site.tree.recipe_input(""));
-        build.args([
-            "--edition",
-            "2024",
-            "--target",
-            &rust_target(),
-            "-D",
-            "warnings",
-        ]);
-        for option in [
-            "opt-level=s",
-            "panic=abort",
-            "lto",
-            "codegen-units=1",
-            "strip=symbols",
-        ] {
-            build.args(["-C", option]);
-        }
-        build
-            .args(["-C", "target-feature=+crt-static", "-o"])
-            .arg(&program)
-            .arg(rustc.file);
-        run(&mut build, self.log)?;
+        let source = self.site.tree.recipe_input("").join(rustc.file);
+        static_rust(&source, &program, self.log)?;
         Ok(vec![self.keep_program(&program, rustc.name, Vec::new())?])
     }
 
@@ -245,20 +223,8 @@ impl Bench<'_> {
 
     fn debian(&self, recipe: &Debian) -> anyhow::Result<(Vec<Made>, Vec<String>)> {
         let tree = self.scratch.join("tree.tar");
-        let mut build = command("mmdebstrap");
-        build.env("SOURCE_DATE_EPOCH", "0");
-        build.args([
-            "--variant=extract",
-            "--format=tar",
-            "--skip=cleanup/apt/cache",
-        ]);
-        build.arg(format!("--include={}", recipe.packages.join(",")));
-        // The empty suite: the sources say it.
-        build
-            .arg("")
-            .arg(&tree)
-            .args(self.site.debian.write(self.scratch)?);
-        run(&mut build, self.log)?;
+        let (sources, scratch) = (self.site.debian, self.scratch);
+        debian::extract(recipe.packages, sources, &tree, scratch, self.log)?;
 
         let layer = std::io::BufWriter::new(fs::File::create(self.output(recipe.layer)?)?);
         let from = std::io::BufReader::new(fs::File::open(&tree)?);
@@ -424,6 +390,36 @@ fn linker_flags(go: &Go, version: &str) -> String {
         flags.push_str(&[" -X ", variable, "=", &value].concat());
     }
     flags
+}
+
+/// Compiles one file without crates into a static program.
+pub(super) fn static_rust(source: &Path, program: &Path, log: &Path) -> anyhow::Result<()> {
+    let mut build = command("rustc");
+    // A relative name, so that no path of this machine is left in the program.
+    if let (Some(directory), Some(file)) = (source.parent(), source.file_name()) {
+        build.current_dir(directory).arg(file);
+    }
+    build.args([
+        "--edition",
+        "2024",
+        "--target",
+        &rust_target(),
+        "-D",
+        "warnings",
+    ]);
+    for option in [
+        "opt-level=s",
+        "panic=abort",
+        "lto",
+        "codegen-units=1",
+        "strip=symbols",
+    ] {
+        build.args(["-C", option]);
+    }
+    build
+        .args(["-C", "target-feature=+crt-static", "-o"])
+        .arg(program);
+    Ok(run(&mut build, log)?)
 }
 
 /// This machine, with glibc: linked statically it needs nothing of the host it runs on.

@@ -35,19 +35,19 @@ const CARGO: Prerequisite = Prerequisite {
     purpose: "to build the agent",
     remedy: "install Rust 1.95 or newer with rustup",
 };
-const RUSTC: Prerequisite = Prerequisite {
+pub(super) const RUSTC: Prerequisite = Prerequisite {
     program: "rustc",
-    purpose: "to build pause",
+    purpose: "to build programs of one file",
     remedy: "install Rust 1.95 or newer with rustup",
 };
-const GCC: Prerequisite = Prerequisite {
+pub(super) const GCC: Prerequisite = Prerequisite {
     program: "gcc",
     purpose: "to link Gitea, the agent and pause",
     remedy: "install the Debian packages gcc and libc6-dev",
 };
-const MMDEBSTRAP: Prerequisite = Prerequisite {
+pub(super) const MMDEBSTRAP: Prerequisite = Prerequisite {
     program: "mmdebstrap",
-    purpose: "to unpack git for Gitea's image",
+    purpose: "to unpack Debian packages",
     remedy: "install the Debian package mmdebstrap",
 };
 
@@ -55,6 +55,12 @@ const PIP: Prerequisite = Prerequisite {
     program: "pip3",
     purpose: "to get Traefik",
     remedy: "install the Debian package python3-pip",
+};
+
+pub(super) const NEWUIDMAP: Prerequisite = Prerequisite {
+    program: "newuidmap",
+    purpose: "to unpack images without root",
+    remedy: "install the Debian package uidmap and give this user a range in /etc/subuid and /etc/subgid",
 };
 
 /// The oldest Go that builds every wrapper module.
@@ -263,7 +269,7 @@ mod tests {
         let problem = missing(&wanted).unwrap();
         assert_eq!(
             problem.to_string(),
-            "no program `no-such-program`, needed to unpack git for Gitea's image"
+            "no program `no-such-program`, needed to unpack Debian packages"
         );
         assert_eq!(
             problem.hint_text(),

@@ -21,7 +21,11 @@ pub(super) struct Args {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Builds what is missing or damaged, and verifies all of it; prints where it is
-    Build,
+    Build {
+        /// Also what virtual machines need: QEMU, and the disk that nodes start from
+        #[arg(long)]
+        vm: bool,
+    },
     /// Hashes every file of the current bundle and compares it with the manifest
     Verify,
     /// Shows the files and images of the current bundle
@@ -34,14 +38,14 @@ enum Action {
 
 /// Runs `bootstrap bundle ...`.
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
-    let cache = args
-        .cache_dir
-        .clone()
-        .map_or_else(Cache::locate, |path| Ok(Cache::at(path)))?;
+    let cache = Cache::choose(args.cache_dir.as_deref())?;
     let reporter = reporter::for_stderr();
     match args.action {
-        Action::Build => {
+        Action::Build { vm } => {
             let bundle = Bundle::ensure(&cache, &*reporter)?;
+            if vm {
+                bundle.node_disk(&cache, &*reporter)?;
+            }
             output::text(&format!("{}\n", bundle.directory().display()))
         }
         Action::Verify => {

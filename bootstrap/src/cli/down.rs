@@ -1,7 +1,7 @@
 //! `bootstrap down`: removes a cluster.
 
 use super::target::Target;
-use crate::provider::native;
+use crate::provider::teardown;
 use crate::reporter;
 
 /// Removes the cluster with all its data and everything it made on this host
@@ -13,5 +13,5 @@ pub(super) struct Args {
 
 /// Runs `bootstrap down`.
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
-    native::down(&args.target.state()?, &*reporter::for_stderr())
+    teardown::down(&args.target.state()?, &*reporter::for_stderr())
 }

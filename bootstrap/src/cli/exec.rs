@@ -1,11 +1,10 @@
 //! `bootstrap exec`: runs a command on a node.
 
 use std::ffi::OsString;
-use std::os::unix::process::CommandExt;
+use std::process::ExitCode;
 
 use super::target::Target;
 use crate::cluster::Cluster;
-use crate::problem::Problem;
 use crate::topology::NodeName;
 
 /// Runs a command on a node, as root
@@ -20,18 +19,18 @@ pub(super) struct Args {
     command: Vec<OsString>,
 }
 
-/// Runs `bootstrap exec`: becomes the command, so its exit code is the command's.
-pub(super) fn run(args: &Args) -> anyhow::Result<()> {
+/// Runs `bootstrap exec`: its exit code is the command's.
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let cluster = Cluster::open(args.target.state()?)?;
-    let mut command = cluster.machine(&args.node)?.command(&args.command)?;
+    let mut environment = Vec::new();
     if let Some(terminal) = std::env::var_os("TERM") {
-        command.env("TERM", terminal);
+        environment.push(("TERM", terminal));
     }
     let first = cluster.topology.control_plane();
     if first.is_some_and(|node| node.name == args.node) {
-        command.env("KUBECONFIG", crate::kubeadm::ADMIN);
+        environment.push(("KUBECONFIG", crate::kubeadm::ADMIN.into()));
     }
-    Err(Problem::new("failed to run `nsenter`")
-        .because(command.exec())
-        .into())
+    let machine = cluster.machine(&args.node)?;
+    let ended = machine.attach(&args.command, &environment)?;
+    Ok(ExitCode::from(ended.code))
 }

@@ -1,12 +1,9 @@
 //! `bootstrap logs`: what a process of a node wrote.
 
-use std::io::{self, Write};
-
-use fs_err::File;
+use std::io;
 
 use super::target::Target;
 use crate::cluster::Cluster;
-use crate::machine::log::previous;
 use crate::problem::Problem;
 use crate::topology::NodeName;
 
@@ -17,7 +14,7 @@ pub(super) struct Args {
     target: Target,
     /// The node, as in n1
     node: NodeName,
-    /// The process: supervisor, containerd, kubelet or kube-proxy
+    /// The process: containerd, kubelet, kube-proxy, or what starts them (supervisor or serial)
     #[arg(default_value = "kubelet")]
     process: String,
 }
@@ -25,27 +22,21 @@ pub(super) struct Args {
 /// Runs `bootstrap logs`.
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let machine = Cluster::open(args.target.state()?)?.machine(&args.node)?;
-    let mut names = vec!["supervisor"];
-    names.extend(
-        machine
-            .spec()
-            .processes
-            .iter()
-            .map(|process| process.name.as_str()),
-    );
-    if !names.contains(&args.process.as_str()) {
+    let names = machine.logs();
+    if !names.contains(&args.process) {
         let message = format!("node {} has no process {}", args.node, args.process);
         return Err(Problem::new(message)
             .hint(format!("it has {}", names.join(", ")))
             .into());
     }
-    let path = machine.log_path(&args.process);
-    let mut stdout = io::stdout().lock();
-    for file in [previous(&path), path].iter().filter(|file| file.exists()) {
-        match io::copy(&mut File::open(file)?, &mut stdout).and_then(|_| stdout.flush()) {
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error.into()),
-            Ok(()) | Err(_) => {}
-        }
+    let written = machine.log(&args.process, &mut io::stdout().lock());
+    // A closed pipe (`| head`) is success: the reader has what it wanted.
+    let closed = |error: &anyhow::Error| {
+        let error = error.downcast_ref::<io::Error>();
+        error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    };
+    match written {
+        Err(error) if !closed(&error) => Err(error),
+        Ok(()) | Err(_) => Ok(()),
     }
-    Ok(())
 }

@@ -11,8 +11,8 @@ use super::target::Target;
 use crate::cluster::Cluster;
 use crate::edge::Host;
 use crate::install::{self, SyncState, SyncStatus};
-use crate::machine::Machine;
 use crate::machine::process::{Report, ReportedState};
+use crate::provider::Kind;
 use crate::state::Published;
 use crate::topology::{NodeName, Role};
 
@@ -30,6 +30,8 @@ pub(super) struct Args {
 #[derive(Debug, Serialize)]
 struct ClusterStatus {
     cluster: String,
+    /// What made its machines.
+    provider: Kind,
     /// Whether the API server says that it is ready; else what it says.
     api: Result<(), String>,
     nodes: Vec<NodeStatus>,
@@ -64,17 +66,16 @@ fn read(cluster: &Cluster) -> anyhow::Result<ClusterStatus> {
     for node in &cluster.nodes {
         // A node that never started has no machine yet.
         let machine = cluster.machine(&node.name).ok();
-        let pid = machine.as_ref().map(Machine::pid).transpose()?.flatten();
-        let status = machine
-            .map(|machine| machine.status())
-            .transpose()?
-            .flatten();
+        let pid = machine.as_ref().map(|machine| machine.pid()).transpose()?;
+        let pid = pid.flatten();
+        // A machine that is just starting does not answer yet; that is no reason to say nothing.
+        let processes = machine.and_then(|machine| machine.processes().ok());
         nodes.push(NodeStatus {
             name: node.name.clone(),
             role: node.role,
             address: node.address,
             pid: pid.map(|pid| pid.as_raw_nonzero().get()),
-            processes: status.map(|status| status.processes).unwrap_or_default(),
+            processes: processes.unwrap_or_default(),
         });
     }
     let asked = cluster.kubectl.run(
@@ -91,6 +92,7 @@ fn read(cluster: &Cluster) -> anyhow::Result<ClusterStatus> {
     let published = cluster.state.published()?;
     Ok(ClusterStatus {
         cluster: cluster.name.to_string(),
+        provider: cluster.provider,
         api,
         nodes,
         syncs,
@@ -119,6 +121,7 @@ fn urls(published: &Published) -> BTreeMap<&'static str, String> {
 fn table(status: &ClusterStatus) -> String {
     let ClusterStatus {
         cluster,
+        provider,
         api,
         nodes,
         syncs,
@@ -131,7 +134,9 @@ fn table(status: &ClusterStatus) -> String {
             why.lines().next_back().unwrap_or_default().trim()
         ),
     };
-    let mut lines = vec![format!("cluster {cluster}, API server {api}")];
+    let mut lines = vec![format!(
+        "cluster {cluster}, provider {provider}, API server {api}"
+    )];
     for NodeStatus {
         name,
         role,
@@ -203,6 +208,7 @@ mod tests {
         };
         let status = ClusterStatus {
             cluster: "immuops".into(),
+            provider: Kind::Native,
             api: Err("`kubectl get` failed\n    connection refused".into()),
             nodes: vec![
                 NodeStatus {
@@ -233,7 +239,7 @@ mod tests {
             urls: BTreeMap::from([("git", "http://127.0.0.1:30300".into())]),
         };
         insta::assert_snapshot!(table(&status), @r"
-        cluster immuops, API server not ready: connection refused
+        cluster immuops, provider native, API server not ready: connection refused
         n1  10.213.0.11  control plane, runs as 77
           containerd   running
           kubelet      restarting 3 restarts, last end: signal 9

@@ -1,10 +1,10 @@
 //! `bootstrap stop`: ends the machines and keeps their data.
 
 use super::target::Target;
-use crate::provider::native;
+use crate::provider::teardown;
 use crate::reporter;
 
-/// Ends the machines and keeps their data; `bootstrap up` starts them again
+/// Ends the machines and keeps their data; `bootstrap start` starts them again
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
@@ -13,5 +13,5 @@ pub(super) struct Args {
 
 /// Runs `bootstrap stop`.
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
-    native::stop(&args.target.state()?, &*reporter::for_stderr())
+    teardown::stop(&args.target.state()?, &*reporter::for_stderr())
 }

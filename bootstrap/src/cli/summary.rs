@@ -2,7 +2,7 @@
 
 use crate::cluster::Cluster;
 use crate::edge::{Edge, Host};
-use crate::install::Repository;
+use crate::install::{ForgeWay, Repository};
 
 /// The file that the commands below read the edge's authority from.
 const AUTHORITY: &str = "immuops-ca.crt";
@@ -25,14 +25,20 @@ pub(super) fn text(cluster: &Cluster, repository: &Repository, edge: &Edge) -> S
 
 fn repository_rows(repository: &Repository) -> Vec<(&'static str, String)> {
     match repository {
-        Repository::BuiltIn { url, .. } => vec![
-            ("repository", format!("git clone {url}/immuops/cluster.git")),
-            ("  user", "immuops".to_owned()),
-            (
-                "  password",
-                secret("git-system", "gitea", "admin-password"),
-            ),
-        ],
+        Repository::BuiltIn { port, way, .. } => {
+            let clone = format!("git clone http://127.0.0.1:{port}/immuops/cluster.git");
+            let password = secret("git-system", "gitea", "admin-password");
+            let mut rows = vec![
+                ("repository", clone),
+                ("  user", "immuops".to_owned()),
+                ("  password", password),
+            ];
+            if *way == ForgeWay::Tunnel {
+                let tunnel = format!("kubectl -n git-system port-forward service/gitea {port}:80");
+                rows.insert(0, ("git server", tunnel));
+            }
+            rows
+        }
         Repository::External { url, branch, .. } => {
             vec![("repository", format!("{url}, branch {branch}"))]
         }
@@ -102,7 +108,8 @@ mod tests {
         };
         let repository = Repository::BuiltIn {
             templates: "cluster-repo".into(),
-            url: "http://127.0.0.1:30300".to_owned(),
+            port: 30300,
+            way: ForgeWay::Provider,
         };
         insta::assert_snapshot!(text(&Cluster::example(), &repository, &edge));
     }

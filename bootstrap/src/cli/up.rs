@@ -1,6 +1,5 @@
 //! `bootstrap up`: a cluster from nothing with everything on it, or the rest of one.
 
-use std::net::SocketAddrV4;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
@@ -12,14 +11,16 @@ use super::target::Target;
 use super::{output, ports, summary};
 use crate::bundle::{self, Bundle, Cache};
 use crate::cluster::Cluster;
-use crate::edge::{self, Domain, Edge};
-use crate::install::{self, Credentials, FORGE_NODE_PORT, Installation, Repository};
-use crate::network::forward::Forward;
-use crate::network::{self, Outbound};
+use crate::edge::{Domain, Edge};
+use crate::install::{self, Credentials, FORGE_NODE_PORT, ForgeWay, Installation, Repository};
 use crate::pki::Pki;
 use crate::problem::Problem;
-use crate::provider::native;
+use crate::provider::Kind;
+use crate::provider::bring_up;
+use crate::provider::choose::{self, Asked};
+use crate::provider::existing::{self, Platform};
 use crate::reporter;
+use crate::reporter::Reporter;
 use crate::state::{Published, StateDirectory};
 use crate::topology::{Ranges, Topology};
 
@@ -43,6 +44,9 @@ pub(super) struct Args {
     /// Addresses of Services
     #[arg(long, default_value = "10.215.0.0/16", value_name = "RANGE")]
     service_cidr: Ipv4Net,
+    /// Make the cluster and install nothing on it
+    #[arg(long, conflicts_with_all = ["repo", "kubeconfig"])]
+    cluster_only: bool,
     /// Follow this git repository (http or https) instead of a built-in one
     #[arg(long, value_name = "URL")]
     repo: Option<String>,
@@ -65,6 +69,16 @@ pub(super) struct Args {
     /// The port of 127.0.0.1 that redirects plain HTTP to the TLS edge
     #[arg(long, default_value_t = 8080, value_name = "PORT")]
     http_port: u16,
+    /// With --provider existing: the access to the cluster
+    #[arg(long, value_name = "FILE", required_if_eq("provider", "existing"))]
+    kubeconfig: Option<PathBuf>,
+    /// With --provider existing: the storage class of all volumes [default: the cluster's default]
+    #[arg(long, value_name = "NAME", requires = "kubeconfig")]
+    storage_class: Option<String>,
+    /// With --provider existing: the registry, with a path if it has one, that has the bundle's
+    /// images [default: nodes have them, or get them from where they are published]
+    #[arg(long, value_name = "REGISTRY", requires = "kubeconfig")]
+    image_registry: Option<String>,
     /// Where built parts are kept [default: `$XDG_CACHE_HOME/immuops`, else `~/.cache/immuops`]
     #[arg(long, value_name = "DIR")]
     cache_dir: Option<PathBuf>,
@@ -78,56 +92,121 @@ enum ProviderName {
     Auto,
     /// Namespaces on this host; needs root
     Native,
+    /// QEMU virtual machines, with KVM where it works
+    Vm,
+    /// A cluster that exists: installs only
+    Existing,
+}
+
+impl ProviderName {
+    fn asked(self) -> Asked {
+        match self {
+            Self::Auto => Asked::Auto,
+            Self::Native => Asked::For(Kind::Native),
+            Self::Vm => Asked::For(Kind::Vm),
+            Self::Existing => Asked::For(Kind::Existing),
+        }
+    }
 }
 
 /// Runs `bootstrap up`.
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let reporter = reporter::for_stderr();
+    let state = args.target.state()?;
+    let cache = Cache::choose(args.cache_dir.as_deref())?;
+    if let (ProviderName::Existing, Some(kubeconfig)) = (args.provider, &args.kubeconfig) {
+        return existing_cluster(args, kubeconfig, &state, &cache, &*reporter);
+    }
     let ranges = Ranges {
         nodes: args.node_cidr.trunc(),
         pods: args.pod_cidr.trunc(),
         services: args.service_cidr.trunc(),
     };
     let topology = Topology::plan(args.target.name.clone(), args.nodes, ranges)?;
-    let state = args.target.state()?;
-    match args.provider {
-        ProviderName::Auto => reporter.note("provider native: the only one there is"),
-        ProviderName::Native => {}
-    }
+    let asked = args.provider.asked();
+    let choice = choose::choose(asked, state.read()?.as_ref(), &cache, &*reporter)?;
     // Before the bundle, which may take minutes: what is wrong with the host or the repository is
     // said at once.
-    native::preflight::check(&state, &topology)?;
+    bring_up::preflight(&choice, &state, &topology)?;
     let published = published(args, &state)?;
-    let repository = repository(args)?;
+    let repository = repository(args, ForgeWay::Provider)?;
     install::preflight(&repository)?;
-    let cache = args
-        .cache_dir
-        .clone()
-        .map_or_else(Cache::locate, |path| Ok(Cache::at(path)))?;
     let bundle = Bundle::ensure(&cache, &*reporter)?;
-    let cluster = native::up(&state, &topology, &bundle, &*reporter)?;
-    let outbound = match repository {
-        Repository::BuiltIn { .. } => Outbound::Closed,
-        Repository::External { .. } => Outbound::Open,
+    let site = bring_up::Site {
+        state: &state,
+        topology: &topology,
+        bundle: &bundle,
+        cache: &cache,
     };
-    let forwards = forwards(&published, &cluster)?;
-    // The record first: a port that is ours must not look taken to the next run.
+    let cluster = bring_up::run(&choice, &site, &published, &*reporter)?;
+    if args.cluster_only {
+        let kubeconfig = cluster.kubeconfig.display();
+        return output::text(&format!("export KUBECONFIG={kubeconfig}\n"));
+    }
+    let agent_image = bundle.image_reference("agent")?;
+    install(
+        &cluster,
+        &repository,
+        &published.edge,
+        agent_image,
+        &*reporter,
+    )
+}
+
+/// The same stack on a cluster that others made.
+fn existing_cluster(
+    args: &Args,
+    kubeconfig: &Path,
+    state: &StateDirectory,
+    cache: &Cache,
+    reporter: &dyn Reporter,
+) -> anyhow::Result<()> {
+    let published = published(args, state)?;
+    let mut repository = repository(args, ForgeWay::Tunnel)?;
+    install::preflight(&repository)?;
+    let bundle = Bundle::ensure(cache, reporter)?;
+    let platform = Platform {
+        storage_class: args.storage_class.clone(),
+        registry: args.image_registry.clone(),
+    };
+    let name = &args.target.name;
+    let cluster = existing::connect(state, name, kubeconfig, &platform, &bundle, reporter)?;
     state.write_published(&published)?;
-    network::connect(&cluster.topology, state.path(), &forwards, outbound)?;
-    let edge = &published.edge;
-    let pki = Pki::open(state.pki());
+    if let Repository::BuiltIn { templates, .. } = &mut repository {
+        let own = state.path().join("cluster-repo");
+        platform.write_templates(templates, &own, &bundle)?;
+        *templates = own;
+    }
+    let agent_image = platform.image(bundle.image_reference("agent")?);
+    install(
+        &cluster,
+        &repository,
+        &published.edge,
+        &agent_image,
+        reporter,
+    )
+}
+
+fn install(
+    cluster: &Cluster,
+    repository: &Repository,
+    edge: &Edge,
+    agent_image: &str,
+    reporter: &dyn Reporter,
+) -> anyhow::Result<()> {
+    let pki = Pki::open(cluster.state.pki());
     for reason in pki.ensure_edge(edge, OffsetDateTime::now_utc())? {
         reporter.note(&format!("issued the certificate {reason}"));
     }
     let installation = Installation {
         kubectl: &cluster.kubectl,
-        agent_image: bundle.image_reference("agent")?,
-        repository: &repository,
+        agent_image,
+        repository,
         edge,
         certificate: &pki.pair("edge")?,
     };
-    install::run(&installation, &*reporter)?;
-    output::text(&summary::text(&cluster, &repository, edge))
+    install::run(&installation, reporter)?;
+    output::text(&summary::text(cluster, repository, edge))
 }
 
 /// What the arguments ask for, unless it cannot be had.
@@ -144,27 +223,8 @@ fn published(args: &Args, state: &StateDirectory) -> anyhow::Result<Published> {
     Ok(wanted)
 }
 
-/// How the host's ports lead into the cluster: through the first node, which knows every Service.
-fn forwards(published: &Published, cluster: &Cluster) -> anyhow::Result<Vec<Forward>> {
-    let node = cluster.topology.nodes.first();
-    let node = node.ok_or_else(|| Problem::new("the cluster has no nodes"))?;
-    let Published { git, edge } = published;
-    let ports = [
-        (*git, FORGE_NODE_PORT),
-        (Some(edge.https), edge::HTTPS_NODE_PORT),
-        (Some(edge.http), edge::HTTP_NODE_PORT),
-    ];
-    Ok(ports
-        .into_iter()
-        .filter_map(|(port, target)| {
-            let to = SocketAddrV4::new(node.address, target);
-            port.map(|port| Forward { port, to })
-        })
-        .collect())
-}
-
 /// The repository that the arguments name, checked as far as that needs no network.
-fn repository(args: &Args) -> anyhow::Result<Repository> {
+fn repository(args: &Args, way: ForgeWay) -> anyhow::Result<Repository> {
     if let Some(url) = &args.repo {
         let credentials = args
             .git_credentials
@@ -179,7 +239,8 @@ fn repository(args: &Args) -> anyhow::Result<Repository> {
     }
     Ok(Repository::BuiltIn {
         templates: bundle::source_root()?.join("cluster-repo"),
-        url: format!("http://127.0.0.1:{}", args.git_port),
+        port: args.git_port,
+        way,
     })
 }
 

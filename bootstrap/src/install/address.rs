@@ -15,14 +15,11 @@ use crate::problem::{OrProblem as _, Problem};
 /// What is wrong with `url`, and what to give instead.
 pub(super) fn check(url: &str) -> Result<(), Problem> {
     let hint = "give --repo an address such as https://git.example.com/team/cluster.git";
-    let uri: Uri = url
-        .parse()
-        .or_problem(|| Problem::new(format!("--repo {url} is not a URL")).hint(hint))?;
-    if !matches!(uri.scheme_str(), Some("http" | "https")) {
-        return Err(Problem::new(format!("--repo {url} is neither http nor https")).hint(hint));
-    }
-    let Some(host) = uri.host() else {
-        return Err(Problem::new(format!("--repo {url} names no host")).hint(hint));
+    let other = || Problem::new(format!("--repo {url} is no http or https URL")).hint(hint);
+    let uri: Uri = url.parse().or_problem(other)?;
+    let host = match (uri.scheme_str(), uri.host()) {
+        (Some("http" | "https"), Some(host)) => host,
+        _ => return Err(other()),
     };
     if is_loopback(host) {
         return Err(Problem::new(format!(
@@ -56,10 +53,10 @@ mod tests {
             ("https://[::1]/a/b.git", "loopback"),
             ("http://localhost/a/b.git", "loopback"),
             ("http://0.0.0.0/a/b.git", "loopback"),
-            ("ssh://git@example.com/a/b.git", "neither http nor https"),
-            ("file:///srv/a.git", "neither http nor https"),
-            ("/srv/a.git", "neither http nor https"),
-            ("http://", "not a URL"),
+            ("ssh://git@example.com/a/b.git", "no http or https URL"),
+            ("file:///srv/a.git", "no http or https URL"),
+            ("/srv/a.git", "no http or https URL"),
+            ("http://", "no http or https URL"),
         ] {
             let message = check(url).expect_err(url).to_string();
             assert!(message.contains(words), "{url}: {message}");

@@ -10,7 +10,6 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use fs_err as fs;
 
-use super::address;
 use crate::problem::{OrProblem as _, Problem};
 
 /// Where git finds the login. By environment, not by argument: other users of the host can read
@@ -54,7 +53,6 @@ pub(crate) fn check(
     branch: &str,
     credentials: Option<&Credentials>,
 ) -> Result<(), Problem> {
-    address::check(url)?;
     let existing = branches(url, credentials)?;
     if existing.iter().any(|name| name == branch) {
         return Ok(());

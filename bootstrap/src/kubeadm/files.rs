@@ -1,7 +1,10 @@
 //! The configuration files of a node as text: pure functions of the topology.
 
+use ipnet::Ipv4Net;
 use serde_json::json;
 
+use super::patience;
+use crate::pace::Pace;
 use crate::pki::plan::DOMAIN;
 use crate::problem::Problem;
 use crate::topology::{Node, Role, Topology};
@@ -19,7 +22,28 @@ pub struct Versions {
     pub pause: String,
 }
 
-/// The URL of the API server.
+/// Who makes the control groups of pods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cgroups {
+    /// kubelet and containerd themselves, as directories.
+    Files,
+    /// The machine's systemd.
+    Systemd,
+}
+
+/// What differs between kinds of machines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Surroundings {
+    /// Who makes the control groups of pods.
+    pub cgroups: Cgroups,
+    /// How slow the machines are.
+    pub pace: Pace,
+    /// Addresses of a machine that node ports answer on, besides the one it has in the nodes'
+    /// network.
+    pub node_ports: Vec<Ipv4Net>,
+}
+
+/// The URL of the API server for nodes.
 ///
 /// # Errors
 /// When the topology has no control plane.
@@ -34,7 +58,12 @@ pub fn server(topology: &Topology) -> Result<String, Problem> {
 ///
 /// # Errors
 /// When the topology has no control plane.
-pub fn kubeadm(topology: &Topology, node: &Node, versions: &Versions) -> Result<String, Problem> {
+pub fn kubeadm(
+    topology: &Topology,
+    node: &Node,
+    versions: &Versions,
+    surroundings: &Surroundings,
+) -> Result<String, Problem> {
     let endpoint = server(topology)?;
     let endpoint = endpoint.trim_start_matches("https://");
     Ok(format!(
@@ -47,7 +76,7 @@ nodeRegistration:
   name: {name}
   criSocket: unix:///run/containerd/containerd.sock
   taints: []
----
+{init}---
 apiVersion: kubeadm.k8s.io/v1beta4
 kind: ClusterConfiguration
 clusterName: {cluster}
@@ -59,7 +88,7 @@ networking:
 etcd:
   local:
     imageTag: {etcd}
-dns:
+{etcd_arguments}{components}dns:
   imageTag: {coredns}
 ---
 {kubelet}",
@@ -70,7 +99,10 @@ dns:
         services = topology.ranges.services,
         etcd = versions.etcd,
         coredns = versions.coredns,
-        kubelet = kubelet(topology, node),
+        init = patience::init(surroundings.pace),
+        etcd_arguments = patience::etcd(surroundings.pace),
+        components = patience::components(surroundings.pace),
+        kubelet = kubelet(topology, node, surroundings),
     ))
 }
 
@@ -80,7 +112,11 @@ dns:
 /// - No image is ever collected as garbage: offline there is nowhere to pull it from again.
 /// - Disk limits are absolute: a tenth of a large disk that others fill is no reason to evict.
 /// - Certificates are ours, so it neither asks for new ones nor signs its own.
-pub fn kubelet(topology: &Topology, node: &Node) -> String {
+pub fn kubelet(topology: &Topology, node: &Node, surroundings: &Surroundings) -> String {
+    let driver = match surroundings.cgroups {
+        Cgroups::Files => "cgroupfs",
+        Cgroups::Systemd => "systemd",
+    };
     let static_pods = match node.role {
         Role::ControlPlane => "staticPodPath: /etc/kubernetes/manifests\n",
         Role::Worker => "",
@@ -97,7 +133,7 @@ authentication:
     clientCAFile: /etc/kubernetes/pki/ca.crt
 authorization:
   mode: Webhook
-cgroupDriver: cgroupfs
+cgroupDriver: {driver}
 clusterDNS:
 - {dns}
 clusterDomain: {DOMAIN}
@@ -117,13 +153,27 @@ rotateCertificates: false
 {static_pods}tlsCertFile: /var/lib/kubelet/pki/server.crt
 tlsPrivateKeyFile: /var/lib/kubelet/pki/server.key
 volumePluginDir: /var/lib/kubelet/volume-plugins
-",
+{patience}",
         dns = topology.dns_address(),
+        patience = patience::kubelet(surroundings.pace),
     )
 }
 
 /// kube-proxy's configuration. Connection tracking limits are the host's: 0 leaves them alone.
-pub fn kube_proxy(topology: &Topology, node: &Node) -> String {
+pub fn kube_proxy(topology: &Topology, node: &Node, surroundings: &Surroundings) -> String {
+    // Without a list it is the node's own address alone.
+    let node_ports = match surroundings.node_ports.as_slice() {
+        [] => String::new(),
+        more => {
+            let own = Ipv4Net::from(node.address);
+            [&[own], more]
+                .concat()
+                .iter()
+                .fold("nodePortAddresses:\n".to_owned(), |all, range| {
+                    format!("{all}- {range}\n")
+                })
+        }
+    };
     format!(
         "apiVersion: kubeproxy.config.k8s.io/v1alpha1
 kind: KubeProxyConfiguration
@@ -140,7 +190,7 @@ healthzBindAddress: 127.0.0.1:10256
 hostnameOverride: {name}
 metricsBindAddress: 127.0.0.1:10249
 mode: nftables
-",
+{node_ports}",
         pods = topology.ranges.pods,
         name = node.name,
     )
@@ -150,7 +200,8 @@ mode: nftables
 ///
 /// `restrict_oom_score_adj`: without `CAP_SYS_RESOURCE` (containers, hardened hosts) a lower score
 /// than the own is refused and no pod would start.
-pub fn containerd(versions: &Versions) -> String {
+pub fn containerd(versions: &Versions, surroundings: &Surroundings) -> String {
+    let systemd = surroundings.cgroups == Cgroups::Systemd;
     format!(
         "version = 3
 [plugins.'io.containerd.cri.v1.images'.pinned_images]
@@ -163,7 +214,7 @@ conf_dir = '/etc/cni/net.d'
 [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc]
 runtime_type = 'io.containerd.runc.v2'
 [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options]
-SystemdCgroup = false
+SystemdCgroup = {systemd}
 ",
         pause = versions.pause,
     )
@@ -216,17 +267,52 @@ mod tests {
         }
     }
 
+    fn usual() -> Surroundings {
+        Surroundings {
+            cgroups: Cgroups::Files,
+            pace: Pace::USUAL,
+            node_ports: Vec::new(),
+        }
+    }
+
+    fn emulated() -> Surroundings {
+        Surroundings {
+            cgroups: Cgroups::Systemd,
+            pace: Pace::slower(6),
+            node_ports: vec!["10.0.2.0/24".parse().unwrap()],
+        }
+    }
+
+    #[test]
+    fn slow_machines_are_patient_with_each_other() {
+        let topology = topology();
+        let node = &topology.nodes[0];
+        insta::assert_snapshot!(kubeadm(&topology, node, &versions(), &emulated()).unwrap());
+    }
+
+    #[test]
+    fn node_ports_answer_where_the_host_comes_in() {
+        let topology = topology();
+        let node = &topology.nodes[0];
+        let text = kube_proxy(&topology, node, &emulated());
+        let list = "nodePortAddresses:\n- 10.213.0.11/32\n- 10.0.2.0/24\n";
+        assert!(text.ends_with(list), "{text}");
+        assert!(!kube_proxy(&topology, node, &usual()).contains("nodePortAddresses"));
+    }
+
     #[test]
     fn kubeadm_is_told_where_everything_is() {
         let topology = topology();
-        insta::assert_snapshot!(kubeadm(&topology, &topology.nodes[0], &versions()).unwrap());
+        insta::assert_snapshot!(
+            kubeadm(&topology, &topology.nodes[0], &versions(), &usual()).unwrap()
+        );
     }
 
     #[test]
     fn only_the_control_plane_has_static_pods() {
         let topology = topology();
-        assert!(kubelet(&topology, &topology.nodes[0]).contains("staticPodPath"));
-        assert!(!kubelet(&topology, &topology.nodes[1]).contains("staticPodPath"));
+        assert!(kubelet(&topology, &topology.nodes[0], &usual()).contains("staticPodPath"));
+        assert!(!kubelet(&topology, &topology.nodes[1], &usual()).contains("staticPodPath"));
     }
 
     #[test]

@@ -1,334 +1,256 @@
-//! Clusters of namespaces on this host: `up`, `stop` and `down`.
-//!
-//! Every step looks at what is there first, so `up` finishes what an earlier run left behind:
-//! after a crash, a `stop` or a reboot. The order is chosen for speed: nothing starts before what
-//! it needs answers, because the back-off of a process that came too early costs more than the
-//! wait (kubelet's is 10 s and longer).
+//! Machines that are namespaces on this host: no virtual machine, but root is needed.
 
-mod member;
+pub mod cgroup;
+mod log;
+pub mod machine;
 pub mod preflight;
-mod readiness;
+mod root;
+pub mod spec;
+pub mod stage;
+mod supervise;
+mod supervised;
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddrV4;
 use std::path::Path;
-use std::thread;
 use std::time::Duration;
 
 use fs_err as fs;
-use time::OffsetDateTime;
 
+use super::{Kind, Provider, Start};
 use crate::bundle::Bundle;
-use crate::cluster::{Cluster, Kubectl};
-use crate::kubeadm::files::Versions;
-use crate::kubeadm::{self, Phase, addons};
-use crate::machine::spec::Spec;
+use crate::kubeadm::addons;
+use crate::kubeadm::files::{Cgroups, Surroundings};
+use crate::machine::process::Process;
 use crate::machine::{Ending, Machine};
-use crate::network::{Switch, host_table, outbound};
-use crate::pki::Pki;
-use crate::poll::{self, Answer};
+use crate::network::forward::Forward;
+use crate::network::{self, Outbound, Switch, host_table, outbound};
+use crate::pace::Pace;
 use crate::problem::Problem;
-use crate::reporter::{Reporter, Step};
-use crate::state::{ClusterFile, StateDirectory};
-use crate::topology::Topology;
-use member::Member;
-use readiness::wait_for_nodes;
+use crate::reporter::Step;
+use crate::state::StateDirectory;
+use crate::topology::{Node, Topology};
+use machine::NativeMachine;
+use spec::Spec;
+use supervise::LOGS;
 
-const API_DEADLINE: Duration = Duration::from_mins(3);
-const READY_DEADLINE: Duration = Duration::from_mins(3);
-const KUBECTL_DEADLINE: Duration = Duration::from_mins(1);
+const IMPORT_DEADLINE: Duration = Duration::from_mins(5);
 
-/// Makes a cluster of `topology`, or finishes it, and returns when every node is Ready and cluster
-/// DNS answers.
-///
-/// # Errors
-/// When the host cannot carry it (all reasons at once, nothing is changed), or a step fails; then
-/// the next `up` goes on from there and `down` removes what there is.
-pub fn up(
-    state: &StateDirectory,
-    topology: &Topology,
-    bundle: &Bundle,
-    reporter: &dyn Reporter,
-) -> anyhow::Result<Cluster> {
-    let host = preflight::check(state, topology)?;
-    let _lock = state.lock()?;
-    let topology = &agreed(state.read()?, topology)?;
-    state.write(&ClusterFile {
-        topology: topology.clone(),
-        bundle: bundle.directory().to_owned(),
-    })?;
-    let versions = versions(bundle)?;
-
-    let step = Step::start(reporter, "certificates");
-    let pki = Pki::open(state.pki());
-    let issued = pki.ensure(topology, OffsetDateTime::now_utc())?;
-    let access = kubeadm::kubeconfig(topology, &pki, "kubernetes-super-admin", "super-admin")?;
-    let access = access.to_string();
-    crate::state::write_atomically(&state.kubeconfig(), access.as_bytes(), 0o600)?;
-    step.finish(&format!("{} issued", issued.len()));
-
-    let step = Step::start(reporter, "network");
-    let switch = Switch::new(topology, state.path());
-    switch.ensure()?;
-    step.finish(&format!("{} on {}", topology.ranges.nodes, topology.lan()));
-
-    let members: Vec<_> = topology
-        .nodes
-        .iter()
-        .map(|node| Member {
-            node,
-            machine: member::machine(state, topology, node, bundle, &host),
-        })
-        .collect();
-    let starts = in_parallel(&members, |member| {
-        member::start(member, topology, &pki, &versions, &switch, bundle, reporter)
-    })?;
-
-    let kubectl = Kubectl::new(&bundle.program("kubectl")?, &state.kubeconfig());
-    let (first, workers) = members
-        .split_first()
-        .ok_or_else(|| Problem::new("the topology has no nodes"))?;
-    let step = Step::start(reporter, "control plane");
-    start_control_plane(first, topology, &pki, &kubectl, &step)?;
-    step.finish("the API server answers");
-
-    let step = Step::start(reporter, "nodes");
-    kubectl.apply(
-        &serde_json::to_vec(&addons::objects(topology))?,
-        KUBECTL_DEADLINE,
-    )?;
-    for worker in workers {
-        kubeadm::admit_kubelet(&worker.machine, topology, worker.node, &pki)?;
-    }
-    for phase in [Phase::CoreDns, Phase::UploadConfig, Phase::MarkControlPlane] {
-        phase.run(&first.machine)?;
-    }
-    let nodes: Vec<_> = topology.nodes.iter().zip(starts).collect();
-    wait_for_nodes(&nodes, &kubectl)?;
-    step.finish(&format!("{} Ready", topology.nodes.len()));
-
-    let step = Step::start(reporter, "cluster DNS");
-    let timeout = format!("--timeout={}s", READY_DEADLINE.as_secs());
-    // One of its two replicas is enough to go on.
-    let available = [
-        "wait",
-        "deployment/coredns",
-        "--namespace=kube-system",
-        "--for=condition=Available",
-        &timeout,
-    ];
-    kubectl.run(&available, b"", READY_DEADLINE + KUBECTL_DEADLINE)?;
-    step.finish("answers");
-    Cluster::open(state.clone())
+/// The machines of one cluster on this host.
+#[derive(Debug)]
+pub struct Native<'a> {
+    /// Where the cluster's files are.
+    pub state: &'a StateDirectory,
+    /// The cluster on paper.
+    pub topology: &'a Topology,
+    /// What the machines run.
+    pub bundle: &'a Bundle,
+    /// What kind of control groups this host has.
+    pub host: cgroup::Host,
 }
 
-/// Ends every machine; `up` starts them again with all their data.
-///
-/// # Errors
-/// When a machine does not end.
-pub fn stop(state: &StateDirectory, reporter: &dyn Reporter) -> anyhow::Result<()> {
-    let _lock = state.lock()?;
-    state.require()?;
-    // Workers first: their pods may still talk to the control plane while they end.
-    for machine in machines(state)?.iter().rev() {
-        let step = Step::start(reporter, format!("machine {}", machine.spec().name));
-        machine.stop(Ending::Graceful)?;
-        step.finish("stopped");
+impl Provider for Native<'_> {
+    type Machine = NativeMachine;
+
+    fn kind(&self) -> Kind {
+        Kind::Native
     }
-    Ok(())
+
+    fn pace(&self) -> Pace {
+        Pace::USUAL
+    }
+
+    fn surroundings(&self) -> Surroundings {
+        Surroundings {
+            cgroups: Cgroups::Files,
+            pace: Pace::USUAL,
+            node_ports: Vec::new(),
+        }
+    }
+
+    fn api(&self) -> anyhow::Result<SocketAddrV4> {
+        let node = self.topology.control_plane();
+        let node = node.ok_or_else(|| Problem::new("the topology has no control plane"))?;
+        Ok(SocketAddrV4::new(node.address, 6443))
+    }
+
+    fn connect(&self) -> anyhow::Result<String> {
+        self.switch().ensure()?;
+        let range = self.topology.ranges.nodes;
+        Ok(format!("{range} on {}", self.topology.lan()))
+    }
+
+    fn machine(&self, node: &Node, processes: Vec<Process>) -> anyhow::Result<NativeMachine> {
+        Ok(NativeMachine::new(Spec {
+            name: node.name.clone(),
+            directory: self.state.node(node.name.as_str()),
+            bundle: self.bundle.directory().to_owned(),
+            cgroup: self.host.place(&self.topology.cluster, &node.name),
+            processes,
+        }))
+    }
+
+    fn put_own_files(&self, machine: &NativeMachine) -> anyhow::Result<()> {
+        for path in ["/etc/passwd", "/etc/group", "/etc/nsswitch.conf"] {
+            if Path::new(path).exists() {
+                machine.put(path, &fs::read(path)?, 0o644)?;
+            }
+        }
+        if !machine.host_path("/etc/machine-id").exists() {
+            let id = fs::read_to_string("/proc/sys/kernel/random/uuid")?.replace('-', "");
+            machine.put("/etc/machine-id", id.as_bytes(), 0o444)?;
+        }
+        let name = &machine.spec().name;
+        machine.put("/etc/hostname", format!("{name}\n").as_bytes(), 0o644)?;
+        machine.put("/etc/resolv.conf", resolv_conf()?.as_bytes(), 0o644)?;
+        for directory in [
+            "log/immuops",
+            "lib/containerd",
+            "lib/kubelet",
+            "lib/etcd",
+            "log/pods",
+        ] {
+            fs::create_dir_all(machine.host_path(&format!("/var/{directory}")))?;
+        }
+        fs::create_dir_all(machine.host_path(LOGS))?;
+        for number in 1..=addons::VOLUMES {
+            fs::create_dir_all(machine.host_path(&addons::volume_path(number)))?;
+        }
+        Ok(())
+    }
+
+    fn start(
+        &self,
+        node: &Node,
+        machine: &NativeMachine,
+        step: &Step<'_>,
+    ) -> anyhow::Result<Start> {
+        let before = Spec::read(&machine.spec().directory.join("machine.json")).ok();
+        if before.as_ref() != Some(machine.spec()) {
+            // It runs another bundle or other processes: it is started anew, its data stays.
+            machine.stop(Ending::Graceful)?;
+        }
+        let switch = self.switch();
+        if let Some(pid) = machine.pid()? {
+            switch.route(node, pid)?;
+            return Ok(Start::RanBefore);
+        }
+        step.progress("starting");
+        let start = Start::At(jiff::Timestamp::now());
+        machine.start(|pid| switch.plug(node, pid))?;
+        Ok(start)
+    }
+
+    /// Imports every image archive, unless this containerd has those of this bundle.
+    fn provide_images(&self, machine: &NativeMachine, step: &Step<'_>) -> anyhow::Result<()> {
+        step.progress("importing images");
+        // Beside the images, so that both are kept or lost together.
+        let marker = "/var/lib/containerd/immuops-images";
+        let wanted = &self.bundle.manifest().key;
+        if fs::read_to_string(machine.host_path(marker)).is_ok_and(|has| has == *wanted) {
+            return Ok(());
+        }
+        for archive in &self.bundle.images() {
+            let path = archive.path.strip_prefix(self.bundle.directory())?;
+            let inside = Path::new("/opt/immuops").join(path);
+            let inside = inside.to_string_lossy();
+            machine.run(
+                &[
+                    "ctr",
+                    "--namespace=k8s.io",
+                    "images",
+                    "import",
+                    "--local",
+                    "--no-unpack",
+                    &inside,
+                ],
+                b"",
+                IMPORT_DEADLINE,
+            )?;
+        }
+        machine.put(marker, wanted.as_bytes(), 0o644)?;
+        Ok(())
+    }
+
+    fn open(&self, forwards: &[Forward], outbound: Outbound) -> anyhow::Result<()> {
+        network::connect(self.topology, self.state.path(), forwards, outbound)
+    }
 }
 
-/// Removes a cluster with all its data: every process, mount, control group, link and file. Does
-/// nothing where there is none.
+impl Native<'_> {
+    fn switch(&self) -> Switch<'_> {
+        Switch::new(self.topology, self.state.path())
+    }
+}
+
+/// Removes what the machines in `machines` and their network leave on this host; none may run.
 ///
 /// # Errors
 /// When something resists; running it again goes on.
-pub fn down(state: &StateDirectory, reporter: &dyn Reporter) -> anyhow::Result<()> {
-    if !state.path().exists() {
-        reporter.note(&format!("no cluster in {}", state.path().display()));
-        return Ok(());
-    }
-    let _lock = state.lock()?;
-    let file = state.read()?;
-    let machines = machines(state)?;
-    if file.is_none() && machines.is_empty() && !is_empty_but_for_lock(state.path())? {
-        let message = format!("{} is not the state of a cluster", state.path().display());
-        return Err(Problem::refused(message)
-            .hint("name another --state-dir")
-            .into());
-    }
-    for machine in &machines {
-        let step = Step::start(reporter, format!("machine {}", machine.spec().name));
-        machine.stop(Ending::Immediate)?;
+pub(super) fn remove(
+    state: &StateDirectory,
+    topology: Option<&Topology>,
+    machines: &[NativeMachine],
+) -> anyhow::Result<()> {
+    for machine in machines {
         machine.remove_cgroups()?;
-        step.finish("removed");
     }
     if let Some(machine) = machines.first() {
         machine.remove_cluster_cgroups()?;
     }
-    if let Some(file) = file {
-        host_table::remove(&file.topology.cluster)?;
+    if let Some(topology) = topology {
+        host_table::remove(&topology.cluster)?;
         outbound::restore(state.path())?;
-        Switch::new(&file.topology, state.path()).remove()?;
+        Switch::new(topology, state.path()).remove()?;
     }
-    state.remove()
+    Ok(())
 }
 
-/// The machines that were ever started, by what is in the state directory.
-fn machines(state: &StateDirectory) -> anyhow::Result<Vec<Machine>> {
-    let nodes = state.path().join("nodes");
-    if !nodes.exists() {
-        return Ok(Vec::new());
+/// The host's name servers as far as a machine can use them. `CoreDNS` refuses to start without any
+/// and with one on loopback, so where the host has no other the host itself stands in: it may not
+/// answer, and then names outside the cluster do not resolve, as offline.
+fn resolv_conf() -> anyhow::Result<String> {
+    // systemd-resolved lists the real servers here and itself in /etc/resolv.conf.
+    let candidates = ["/run/systemd/resolve/resolv.conf", "/etc/resolv.conf"];
+    let path = candidates.into_iter().find(|path| Path::new(path).exists());
+    let text = path
+        .map(fs::read_to_string)
+        .transpose()?
+        .unwrap_or_default();
+    Ok(usable_name_servers(&text))
+}
+
+fn usable_name_servers(resolv_conf: &str) -> String {
+    let servers = resolv_conf.lines().filter_map(|line| {
+        let server = line.trim().strip_prefix("nameserver")?.trim();
+        let address: std::net::IpAddr = server.parse().ok()?;
+        (!address.is_loopback()).then(|| format!("nameserver {address}\n"))
+    });
+    let servers: String = servers.take(3).collect();
+    // TEST-NET-1 (RFC 5737) belongs to nobody.
+    if servers.is_empty() {
+        "nameserver 192.0.2.1\n".into()
+    } else {
+        servers
     }
-    let mut paths = Vec::new();
-    for entry in fs::read_dir(nodes)? {
-        let path = entry?.path().join("machine.json");
-        if path.exists() {
-            paths.push(path);
-        }
-    }
-    paths.sort();
-    paths
-        .iter()
-        .map(|path| Spec::read(path).map(Machine::new))
-        .collect()
-}
-
-fn is_empty_but_for_lock(directory: &Path) -> anyhow::Result<bool> {
-    let mut names = fs::read_dir(directory)?.map(|entry| Ok(entry?.file_name()));
-    Ok(names.try_fold(true, |empty, name: std::io::Result<_>| {
-        name.map(|n| empty && n == "lock")
-    })?)
-}
-
-/// An existing cluster keeps its addresses and can only grow.
-fn agreed(existing: Option<ClusterFile>, wanted: &Topology) -> Result<Topology, Problem> {
-    let Some(existing) = existing else {
-        return Ok(wanted.clone());
-    };
-    let (has, wants) = (existing.topology, wanted);
-    if has.ranges != wants.ranges {
-        return Err(Problem::refused(format!(
-            "cluster {} exists with other address ranges",
-            has.cluster
-        ))
-        .hint("leave the --*-cidr flags as they were, or run `bootstrap down` first"));
-    }
-    if has.nodes.len() > wants.nodes.len() {
-        return Err(Problem::refused(format!(
-            "cluster {} has {} nodes, {} were asked for: a node with data is not removed",
-            has.cluster,
-            has.nodes.len(),
-            wants.nodes.len()
-        ))
-        .hint(format!(
-            "use --nodes {}, or run `bootstrap down` first",
-            has.nodes.len()
-        )));
-    }
-    Ok(wanted.clone())
-}
-
-fn versions(bundle: &Bundle) -> Result<Versions, Problem> {
-    let tag = |name: &str| {
-        let reference = bundle.image_reference(name)?;
-        reference
-            .rsplit_once(':')
-            .map(|(_, tag)| tag.to_owned())
-            .ok_or_else(|| {
-                Problem::new(format!("image {reference} of the bundle has no tag"))
-                    .hint("run `bootstrap bundle build`")
-            })
-    };
-    Ok(Versions {
-        kubernetes: tag("kube-apiserver")?,
-        etcd: tag("etcd")?,
-        coredns: tag("coredns")?,
-        pause: bundle.image_reference("pause")?.to_owned(),
-    })
-}
-
-fn start_control_plane(
-    first: &Member<'_>,
-    topology: &Topology,
-    pki: &Pki,
-    kubectl: &Kubectl,
-    step: &Step<'_>,
-) -> anyhow::Result<()> {
-    let Member { node, machine } = first;
-    // The manager and the scheduler end when the API server is not there yet, and kubelet then
-    // waits 10 s before it starts them again: so they come second.
-    kubeadm::admit_kubelet(machine, topology, node, pki)?;
-    Phase::Etcd.run(machine)?;
-    Phase::ApiServer.run(machine)?;
-    step.progress("waiting for the API server");
-    let address = SocketAddr::new(node.address.into(), 6443);
-    poll::until("the API server", API_DEADLINE, || {
-        if let Err(error) = TcpStream::connect_timeout(&address, Duration::from_secs(2)) {
-            return Ok(Answer::NotYet(format!("{address}: {error}")));
-        }
-        Ok(
-            match kubectl.run(&["get", "--raw=/readyz"], b"", Duration::from_secs(10)) {
-                Ok(_) => Answer::Done(()),
-                Err(problem) => Answer::NotYet(problem.to_string()),
-            },
-        )
-    })?;
-    Phase::ControllerManager.run(machine)?;
-    Phase::Scheduler.run(machine)
-}
-
-/// Does the same to every member at the same time; the first error wins.
-fn in_parallel<'a, T: Send>(
-    members: &[Member<'a>],
-    work: impl Fn(&Member<'a>) -> anyhow::Result<T> + Sync,
-) -> anyhow::Result<Vec<T>> {
-    thread::scope(|scope| {
-        let work = &work;
-        let threads: Vec<_> = members
-            .iter()
-            .map(|member| scope.spawn(move || work(member)))
-            .collect();
-        let join = |thread: thread::ScopedJoinHandle<'_, anyhow::Result<T>>| {
-            // A panic is a bug and must not look like a failure of the host.
-            thread
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        };
-        threads.into_iter().map(join).collect()
-    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::topology::Ranges;
 
     #[test]
-    fn a_cluster_can_grow_and_nothing_else() {
-        let plan = |count, nodes: &str| {
-            let ranges = Ranges {
-                nodes: nodes.parse().unwrap(),
-                pods: "10.214.0.0/16".parse().unwrap(),
-                services: "10.215.0.0/16".parse().unwrap(),
-            };
-            Topology::plan("immuops".parse().unwrap(), count, ranges).unwrap()
-        };
-        let existing = || {
-            let topology = plan(2, "10.213.0.0/24");
-            Some(ClusterFile {
-                topology,
-                bundle: "/bundle".into(),
-            })
-        };
+    fn name_servers_that_a_machine_can_use() {
         let cases = [
-            ("new", None, plan(2, "10.213.0.0/24"), true),
-            ("same", existing(), plan(2, "10.213.0.0/24"), true),
-            ("larger", existing(), plan(3, "10.213.0.0/24"), true),
-            ("smaller", existing(), plan(1, "10.213.0.0/24"), false),
-            ("elsewhere", existing(), plan(2, "10.212.0.0/24"), false),
+            ("nameserver 10.0.0.2\nsearch lan\n", "nameserver 10.0.0.2\n"),
+            (
+                "nameserver 127.0.0.53\nnameserver 9.9.9.9\n",
+                "nameserver 9.9.9.9\n",
+            ),
+            ("nameserver ::1\n", "nameserver 192.0.2.1\n"),
+            ("", "nameserver 192.0.2.1\n"),
         ];
-        for (case, has, wants, accepted) in cases {
-            assert_eq!(agreed(has, &wants).is_ok(), accepted, "{case}");
+        for (host, machine) in cases {
+            assert_eq!(usable_name_servers(host), machine, "{host:?}");
         }
     }
 }

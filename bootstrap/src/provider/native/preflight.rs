@@ -5,7 +5,7 @@ use std::path::Path;
 
 use fs_err as fs;
 
-use crate::machine::cgroup;
+use super::cgroup;
 use crate::network::{Switch, clash, link_exists};
 use crate::problem::{Problem, Problems};
 use crate::state::StateDirectory;

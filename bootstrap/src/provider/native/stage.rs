@@ -17,18 +17,15 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
-use fs_err::{self as fs, File, OpenOptions};
+use fs_err::{self as fs, OpenOptions};
 use rustix::process::setsid;
 use rustix::stdio::{dup2_stdin, dup2_stdout};
 use rustix::system::sethostname;
 
 use super::spec::Spec;
 use super::{root, supervise};
-use crate::problem::{OrProblem, Problem};
-
-/// Where programs are found inside a machine.
-pub const PATH: &str =
-    "/opt/immuops/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+use crate::machine::holder;
+use crate::problem::Problem;
 
 /// First stage: the control group and most namespaces.
 ///
@@ -79,7 +76,12 @@ pub fn init(spec_path: &Path) -> anyhow::Result<()> {
     let spec = Spec::read(spec_path)?;
     // `/proc` is still the host's and names this process as the host sees it.
     let host_pid = fs::read_link("/proc/self")?;
-    let lock = take_lock(&spec, &host_pid)?;
+    let what = format!("machine {}", spec.name);
+    let lock = holder::take(
+        &super::machine::lock_path(&spec.directory),
+        &host_pid.to_string_lossy(),
+        &what,
+    )?;
     // The terminal that `up` runs on must not end the machine.
     setsid().ok();
 
@@ -108,21 +110,4 @@ pub fn init(spec_path: &Path) -> anyhow::Result<()> {
     supervisor.run()?;
     drop(lock);
     Ok(())
-}
-
-/// The lock says that the machine runs and, by its content, as which process. The kernel releases
-/// it when the process ends in whatever way.
-fn take_lock(spec: &Spec, host_pid: &Path) -> anyhow::Result<File> {
-    let path = super::lock_path(&spec.directory);
-    let mut lock = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)?;
-    lock.file()
-        .try_lock()
-        .or_problem(|| Problem::new(format!("machine {} already runs", spec.name)))?;
-    lock.set_len(0)?;
-    write!(lock, "{}", host_pid.display())?;
-    Ok(lock)
 }

@@ -18,16 +18,17 @@ use signal_hook::consts::{SIGCHLD, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::log::{CAP, CappedLog};
-use super::process::{Next, Report, Supervised};
 use super::spec::Spec;
-use super::stage::PATH;
+use super::supervised::{Next, Supervised};
+use crate::machine::PATH;
+use crate::machine::process::Report;
 use crate::problem::{OrProblem, Problem};
 use crate::topology::NodeName;
 
 /// Where the supervisor keeps its logs inside a machine.
-pub const LOGS: &str = "/var/log/immuops";
+pub(super) const LOGS: &str = "/var/log/immuops";
 /// Where it reports inside a machine.
-pub const STATUS: &str = "/var/lib/immuops/status.json";
+pub(super) const STATUS: &str = "/var/lib/immuops/status.json";
 
 /// How often a required file is asked for.
 const FILE_INTERVAL: Duration = Duration::from_millis(50);
@@ -41,11 +42,11 @@ const STOP_DEADLINE: Duration = Duration::from_secs(10);
 /// What the supervisor reports, written to [`STATUS`] at every change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Status {
+pub(super) struct Status {
     /// The machine.
-    pub name: NodeName,
+    pub(super) name: NodeName,
     /// Its processes, in the order of the machine's file.
-    pub processes: Vec<Report>,
+    pub(super) processes: Vec<Report>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +57,7 @@ enum Event {
 
 /// The state of the machine's first process.
 #[derive(Debug)]
-pub struct Supervisor {
+pub(super) struct Supervisor {
     name: NodeName,
     processes: Vec<Supervised>,
     log: CappedLog,
@@ -69,7 +70,7 @@ impl Supervisor {
     ///
     /// # Errors
     /// When the machine's directories cannot be written.
-    pub fn new(spec: &Spec) -> anyhow::Result<Self> {
+    pub(super) fn new(spec: &Spec) -> anyhow::Result<Self> {
         fs::create_dir_all(LOGS)?;
         if let Some(directory) = Path::new(STATUS).parent() {
             fs::create_dir_all(directory)?;
@@ -106,7 +107,7 @@ impl Supervisor {
     ///
     /// # Errors
     /// When the signals cannot be heard any more.
-    pub fn run(mut self) -> anyhow::Result<()> {
+    pub(super) fn run(mut self) -> anyhow::Result<()> {
         self.note("the machine runs");
         loop {
             let pause = self.start_what_is_due();

@@ -2,18 +2,21 @@
 
 use std::time::Duration;
 
-use super::READY_DEADLINE;
-use super::member::Start;
+use super::Start;
 use crate::cluster::Kubectl;
 use crate::poll::{self, Answer};
 use crate::topology::Node;
 
 /// Waits until every node is Ready by its own present word: what it said before its machine was
 /// started anew does not count.
-pub(super) fn wait_for_nodes(nodes: &[(&Node, Start)], kubectl: &Kubectl) -> anyhow::Result<()> {
+pub(super) fn wait_for_nodes(
+    nodes: &[(&Node, Start)],
+    kubectl: &Kubectl,
+    limit: Duration,
+) -> anyhow::Result<()> {
     let deadline = Duration::from_secs(15);
     let get = |what: &[&str]| kubectl.run(&[&["get"], what].concat(), b"", deadline);
-    poll::until("the nodes to be Ready", READY_DEADLINE, || {
+    poll::until("the nodes to be Ready", limit, || {
         let conditions = "--output=jsonpath={range .items[*]}{.metadata.name} \
                           {.status.conditions[?(@.type==\"Ready\")].status}{\"\\n\"}{end}";
         let leases = "--output=jsonpath={range .items[*]}{.metadata.name} \

@@ -6,6 +6,7 @@ use fs_err as fs;
 use serde::{Deserialize, Serialize};
 
 use super::cgroup::Placement;
+use crate::machine::process::Process;
 use crate::problem::{OrProblem, Problem};
 use crate::topology::NodeName;
 
@@ -15,7 +16,7 @@ use crate::topology::NodeName;
 pub struct Spec {
     /// Its host name.
     pub name: NodeName,
-    /// Its directory on the host; see [`super::Machine`] for what is in it.
+    /// Its directory on the host; see [`super::machine`] for what is in it.
     pub directory: PathBuf,
     /// The bundle, bound read-only to `/opt/immuops`.
     pub bundle: PathBuf,
@@ -23,21 +24,6 @@ pub struct Spec {
     pub cgroup: Placement,
     /// What runs in it, in this order.
     pub processes: Vec<Process>,
-}
-
-/// One supervised process of a machine. All paths are paths inside it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Process {
-    /// Its name in `status` and `logs`.
-    pub name: String,
-    /// The program and its arguments.
-    pub command: Vec<String>,
-    /// A command to run to its end before each start.
-    pub prepare: Option<Vec<String>>,
-    /// Files that must exist before it starts. They are asked for again and again, so whoever
-    /// writes them last starts the process.
-    pub requires: Vec<PathBuf>,
 }
 
 impl Spec {

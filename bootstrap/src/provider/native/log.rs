@@ -7,11 +7,11 @@ use fs_err::{self as fs, File, OpenOptions};
 
 /// When a log file has this size, it becomes `<name>.1` and a new one begins: at most twice as much
 /// lies on disk per process.
-pub const CAP: u64 = 8 << 20;
+pub(super) const CAP: u64 = 8 << 20;
 
 /// A file that never grows above its cap.
 #[derive(Debug)]
-pub struct CappedLog {
+pub(super) struct CappedLog {
     path: PathBuf,
     file: File,
     size: u64,
@@ -23,7 +23,7 @@ impl CappedLog {
     ///
     /// # Errors
     /// When the file cannot be opened.
-    pub fn open(path: &Path, cap: u64) -> io::Result<Self> {
+    pub(super) fn open(path: &Path, cap: u64) -> io::Result<Self> {
         let file = OpenOptions::new().create(true).append(true).open(path)?;
         let size = file.metadata()?.len();
         Ok(Self {
@@ -38,7 +38,7 @@ impl CappedLog {
     ///
     /// # Errors
     /// When the disk is full or the file cannot be turned over.
-    pub fn line(&mut self, line: &[u8]) -> io::Result<()> {
+    pub(super) fn line(&mut self, line: &[u8]) -> io::Result<()> {
         if self.size > 0 && self.size + line.len() as u64 > self.cap {
             fs::rename(&self.path, previous(&self.path))?;
             *self = Self::open(&self.path, self.cap)?;
@@ -50,7 +50,7 @@ impl CappedLog {
 
     /// Copies lines from `source` until it ends. What cannot be written is dropped, because a full
     /// disk must not block the process that writes.
-    pub fn follow(&mut self, source: impl Read) {
+    pub(super) fn follow(&mut self, source: impl Read) {
         let mut source = BufReader::new(source);
         let mut line = Vec::new();
         // A line without an end in 64 KiB is cut there, so memory stays bounded.
@@ -65,7 +65,7 @@ impl CappedLog {
 }
 
 /// Where the lines before the current file are.
-pub fn previous(path: &Path) -> PathBuf {
+pub(super) fn previous(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".1");
     PathBuf::from(name)

@@ -1,0 +1,117 @@
+//! Virtual machines: really booted, with KVM where it works, else emulated.
+//!
+//! One machine that becomes a Ready node is part of `make test`. Two with the whole stack take many
+//! minutes of both processors where there is no KVM: `make test-vm`.
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use anyhow::{Context as _, Result, ensure};
+    use serde_json::Value;
+    use tests::cluster::Cluster;
+    use tests::immuclient::Immuclient;
+    use tests::{process, wait};
+
+    /// An emulated, idle replica polls with immudb's own back-off of up to two minutes.
+    const REPLICATED: Duration = Duration::from_mins(10);
+
+    const APART: [&str; 4] = [
+        "--provider=vm",
+        "--node-cidr=10.220.0.0/24",
+        "--pod-cidr=10.221.0.0/16",
+        "--service-cidr=10.222.0.0/16",
+    ];
+
+    /// Removes the cluster at the end, and tells what a person would look at when it failed.
+    fn with(name: &str, check: impl FnOnce(&Cluster) -> Result<()>) -> Result<()> {
+        let cluster = Cluster::new(name)?;
+        let checked = check(&cluster).map_err(|error| {
+            let serial = cluster.bootstrap(&["logs", "n1", "serial"]);
+            let serial = serial.and_then(|mut command| process::text(&mut command, None));
+            let serial = serial.unwrap_or_else(|error| format!("{error:#}"));
+            error.context(format!("{}\n{serial}", cluster.diagnosis()))
+        });
+        let down = cluster.down();
+        checked?;
+        down.map(drop)
+    }
+
+    fn status(cluster: &Cluster) -> Result<Value> {
+        let mut command = cluster.bootstrap(&["status", "--output", "json"])?;
+        let text = process::text(&mut command, None)?;
+        serde_json::from_str(&text).context("bootstrap status did not print JSON")
+    }
+
+    /// What the steps of `up` took, for docs/benchmarks.md.
+    fn tell_steps(log: &str) {
+        for line in log
+            .lines()
+            .filter(|line| line.contains(": done in") || line.contains("provider"))
+        {
+            println!("{line}");
+        }
+    }
+
+    #[test]
+    fn a_machine_boots_to_a_ready_node_and_comes_back() -> Result<()> {
+        with("vm-one", |cluster| {
+            let log = cluster.up_as(&[&APART[..], &["--nodes=1", "--cluster-only"]].concat())?;
+            tell_steps(&log);
+            ensure!(
+                log.contains("provider vm: "),
+                "it does not say what runs it:\n{log}"
+            );
+            // Its own words: who it is, and what it runs.
+            ensure!(cluster.exec("n1", &["uname", "-n"])?.trim() == "n1");
+            let list = cluster.exec("n1", &["ctr", "-n", "k8s.io", "images", "list", "-q"])?;
+            ensure!(list.contains("/immudb:"), "its disk has no images:\n{list}");
+            let failing = cluster.exec("n1", &["sh", "-c", "echo why >&2; exit 3"]);
+            ensure!(format!("{:#}", failing.unwrap_err()).contains("why"));
+            let node = status(cluster)?;
+            let running = |name: &str| {
+                let processes = node.pointer("/nodes/0/processes").and_then(Value::as_array);
+                processes.into_iter().flatten().any(|one| {
+                    one.get("name").and_then(Value::as_str) == Some(name)
+                        && one.get("state").and_then(Value::as_str) == Some("running")
+                })
+            };
+            for name in ["containerd", "kubelet", "kube-proxy"] {
+                ensure!(running(name), "{name} does not run: {node}");
+            }
+            let mut logs = cluster.bootstrap(&["logs", "n1", "kubelet"])?;
+            ensure!(process::text(&mut logs, None)?.contains("kubelet"));
+            Ok(())
+        })
+    }
+
+    #[test]
+    #[ignore = "many minutes of both processors without KVM: make test-vm"]
+    fn two_machines_carry_the_pair_and_keep_its_data() -> Result<()> {
+        with("vm-two", |cluster| {
+            let up = [&APART[..], &["--nodes=2", "--git-port=30312"]].concat();
+            tell_steps(&cluster.up_as(&up)?);
+            let primary = Immuclient::connect(cluster, "pod/immudb-primary-0")?;
+            let replica = Immuclient::connect(cluster, "pod/immudb-replica-0")?;
+            primary.safe_set("vm-greeting", "through-two-machines")?;
+            wait::until("the replica to have the key", REPLICATED, || {
+                let value = replica.get("vm-greeting")?;
+                wait::ensure(value == "through-two-machines", || {
+                    format!("it answers `{value}`")
+                })
+            })?;
+            drop((primary, replica));
+
+            process::text(&mut cluster.bootstrap(&["stop"])?, None)?;
+            ensure!(status(cluster)?.pointer("/nodes/0/pid") == Some(&Value::Null));
+            process::text(&mut cluster.bootstrap(&["start"])?, None)?;
+            wait::until("the primary to have its data again", REPLICATED, || {
+                let primary = Immuclient::connect(cluster, "pod/immudb-primary-0")?;
+                let value = primary.get("vm-greeting")?;
+                wait::ensure(value == "through-two-machines", || {
+                    format!("it answers `{value}`")
+                })
+            })
+        })
+    }
+}
