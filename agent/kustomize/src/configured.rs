@@ -5,7 +5,7 @@ use crate::error::RenderError;
 use crate::field_spec::{self, FieldSpec, FieldSpecs};
 use crate::kustomization::{Kustomization, Label, Selector};
 use crate::plugin::{PatchSource, Transformer};
-use crate::transform::namespace::{Existing, Subjects};
+use crate::transform::namespace::{Existing, NamespaceChange, Subjects};
 
 /// A transformer, its kind, and the steps to the entry that configures it.
 pub(crate) type Configured = (Transformer, &'static str, Vec<String>);
@@ -35,12 +35,12 @@ pub(crate) fn configured(
         list.push((transformer, "PatchTransformer", at("patches", number)));
     }
     if !k.namespace.is_empty() {
-        let transformer = Transformer::Namespace {
+        let transformer = Transformer::Namespace(NamespaceChange {
             namespace: k.namespace.clone(),
             specs: specs.namespace.clone(),
             existing: Existing::Replaced,
             subjects: Subjects::Default,
-        };
+        });
         list.push((transformer, "NamespaceTransformer", whole("namespace")));
     }
     if !k.name_prefix.is_empty() {

@@ -240,7 +240,7 @@ macro_rules! configuration {
         }
     ) => {
         $(#[$meta])*
-        #[derive(Clone, Debug, Default, PartialEq)]
+        #[derive(Clone, Debug, Default, PartialEq, Hash)]
         pub(crate) struct $name {
             $( $(#[$field_meta])* pub(crate) $field: $kind, )*
         }

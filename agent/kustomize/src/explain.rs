@@ -1,45 +1,29 @@
 //! Which step of a build changed what.
 
-use crate::resource_map::ResourceMap;
+use crate::resource::Resource;
 use crate::yaml::Node;
 
 /// Fields named for one step and object; the rest is counted.
 const SHOWN: usize = 20;
 
-/// Keeps a copy of the objects and compares it with what a step made of them. Without
-/// [`crate::Trace::On`] it does nothing.
-pub(crate) struct Watch(Option<Vec<Node>>);
-
-impl Watch {
-    pub(crate) fn start(trace: crate::Trace, objects: &ResourceMap) -> Self {
-        Self(match trace {
-            crate::Trace::Off => None,
-            crate::Trace::On => Some(objects.iter().map(|object| object.node.clone()).collect()),
-        })
+/// Notes on an object the step and the fields that it changed, never their values: those may be
+/// secrets.
+pub(crate) fn note(step: &str, before: &Node, object: &mut Resource) {
+    let mut changed = Vec::new();
+    compare(before, &object.node, &mut String::new(), &mut changed);
+    if changed.is_empty() {
+        return;
     }
-
-    /// Notes on each changed object the step and the fields that it changed, never their values:
-    /// those may be secrets. Steps change objects, they do not move them.
-    pub(crate) fn finish(self, step: &str, objects: &mut ResourceMap) {
-        let Some(before) = self.0 else { return };
-        for (before, object) in before.iter().zip(objects.contents_mut()) {
-            let mut changed = Vec::new();
-            compare(before, &object.node, &mut String::new(), &mut changed);
-            if changed.is_empty() {
-                continue;
-            }
-            let more = changed.len().saturating_sub(SHOWN);
-            changed.truncate(SHOWN);
-            let rest = if more > 0 {
-                format!(" and {more} more")
-            } else {
-                String::new()
-            };
-            object
-                .trace
-                .push(format!("{step}: {}{rest}", changed.join(", ")));
-        }
-    }
+    let more = changed.len().saturating_sub(SHOWN);
+    changed.truncate(SHOWN);
+    let rest = if more > 0 {
+        format!(" and {more} more")
+    } else {
+        String::new()
+    };
+    object
+        .trace
+        .push(format!("{step}: {}{rest}", changed.join(", ")));
 }
 
 fn compare(before: &Node, after: &Node, path: &mut String, changed: &mut Vec<String>) {

@@ -6,7 +6,7 @@ use crate::error::RenderError;
 use crate::id::Gvk;
 
 /// One field of objects of some kinds.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct FieldSpec {
     /// Empty parts match any kind.
     pub(crate) gvk: Gvk,
@@ -17,7 +17,7 @@ pub(crate) struct FieldSpec {
 }
 
 /// One step of a field spec's path.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Step {
     pub(crate) name: String,
     /// Whether the path says `[]`: the field is a list, and never created.
@@ -99,7 +99,7 @@ pub(crate) fn merge(list: &mut Vec<FieldSpec>, more: &[FieldSpec]) -> Result<(),
 }
 
 /// References to objects of one kind.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct NameReference {
     /// The kind referred to.
     pub(crate) target: Gvk,

@@ -254,7 +254,7 @@ configuration! {
 }
 
 /// A value that is only looked at to refuse it.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Hash)]
 pub(crate) struct Anything;
 
 impl Decode for Anything {

@@ -22,13 +22,17 @@
 //! ```
 
 mod build;
+mod chain;
 mod configuration;
 mod configured;
 mod decode;
+mod digest;
+mod environment;
 mod error;
 mod explain;
 mod field_path;
 mod field_spec;
+mod finish;
 mod folder;
 mod generate;
 mod go_regex;
@@ -36,6 +40,7 @@ mod id;
 mod kustomization;
 mod limits;
 mod loader;
+mod memo;
 mod parallel;
 mod path;
 mod plugin;
@@ -55,12 +60,13 @@ mod yaml;
 
 pub use error::{ErrorKind, Place, RenderError, RenderError as Error};
 pub use limits::Limits;
+pub use memo::Memo;
 pub use rendered::{Object, Rendered};
 pub use substitute::{Undefined, substitute};
-pub use tree::{Entry, MemoryTree, Tree, TreeError};
+pub use tree::{ContentId, Entry, MemoryTree, Tree, TreeError};
 
 /// Which files a kustomization may read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum LoadRestriction {
     /// Files in or below its own folder.
     #[default]
@@ -70,7 +76,7 @@ pub enum LoadRestriction {
 }
 
 /// In which order objects come out, unless `sortOptions` of the top kustomization says otherwise.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Reorder {
     /// By kind, so that what others need comes first: kustomize's own default.
     #[default]
@@ -80,7 +86,7 @@ pub enum Reorder {
 }
 
 /// Whether objects are labelled `app.kubernetes.io/managed-by`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum ManagedBy {
     /// Only if `buildMetadata` of the top kustomization says so.
     #[default]
@@ -90,7 +96,7 @@ pub enum ManagedBy {
 }
 
 /// Whether to record what changed each object.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Trace {
     /// No: the objects know their source only.
     #[default]
@@ -100,7 +106,7 @@ pub enum Trace {
 }
 
 /// How to build.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub struct Options {
     /// Which files a kustomization may read.
     pub load_restriction: LoadRestriction,
@@ -121,5 +127,20 @@ pub struct Options {
 /// Everything that `kustomize build` fails on, everything it would need a network or a program
 /// for, and everything beyond [`Limits`].
 pub fn render(tree: &dyn Tree, dir: &str, options: &Options) -> Result<Rendered, RenderError> {
-    build::run(tree, dir, options)
+    build::run(tree, dir, options, None)
+}
+
+/// [`render`] with the results of earlier builds at hand: what did not change since is not done
+/// again. The outcome is that of [`render`]. With [`Trace::On`] the memo is not used.
+///
+/// # Errors
+///
+/// Those of [`render`].
+pub fn render_with_memo(
+    tree: &dyn Tree,
+    dir: &str,
+    options: &Options,
+    memo: &Memo,
+) -> Result<Rendered, RenderError> {
+    build::run(tree, dir, options, Some(memo))
 }

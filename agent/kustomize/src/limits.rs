@@ -6,7 +6,7 @@
 use crate::error::{ErrorKind, Place, RenderError};
 
 /// Bounds of one build. The defaults suit a cluster repository of any size seen in public.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Limits {
     /// Size of one file, in bytes (16 MiB).
     pub file_bytes: u64,

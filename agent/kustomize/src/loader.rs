@@ -11,7 +11,7 @@ use std::collections::HashSet;
 use crate::LoadRestriction;
 use crate::error::{ErrorKind, Place, RenderError};
 use crate::limits::Limits;
-use crate::tree::{Entry, Tree};
+use crate::tree::{ContentId, Entry, Tree};
 
 /// Links followed on the way to one file before it counts as a loop; Linux uses the same number.
 const MAX_LINKS: usize = 40;
@@ -131,6 +131,13 @@ impl<'t> Loader<'t> {
         root: &str,
         path: &str,
     ) -> Result<(String, Cow<'t, [u8]>), RenderError> {
+        let (found, size) = self.locate(root, path)?;
+        let bytes = self.read(&found, size)?;
+        Ok((found, bytes))
+    }
+
+    /// The path in the tree of the file that `path` names, and its size.
+    pub(crate) fn locate(&self, root: &str, path: &str) -> Result<(String, u64), RenderError> {
         if is_remote_file(path) {
             return Err(refused_remote(path));
         }
@@ -145,8 +152,7 @@ impl<'t> Loader<'t> {
                         "move the file, or allow it with --load-restrictor LoadRestrictionsNone",
                     ));
                 }
-                let bytes = self.read(&found, size)?;
-                Ok((found, bytes))
+                Ok((found, size))
             }
             Found::Folder { .. } => Err(RenderError::invalid(format!(
                 "`{path}` is a folder, not a file"
@@ -178,26 +184,40 @@ impl<'t> Loader<'t> {
     }
 
     fn read(&self, path: &str, size: u64) -> Result<Cow<'t, [u8]>, RenderError> {
+        if size > self.limits.file_bytes {
+            let limit = self.limits.file_bytes;
+            return Err(Limits::exceeded("bytes in one file", limit, path));
+        }
+        let bytes = self.tree.read(path).map_err(|error| {
+            RenderError::new(ErrorKind::Tree, format!("cannot read {path}: {error}"))
+        })?;
+        self.count(path, bytes.len() as u64)?;
+        Ok(bytes)
+    }
+
+    /// Counts a file of so many bytes as read.
+    pub(crate) fn count(&self, path: &str, bytes: u64) -> Result<(), RenderError> {
         let Limits {
             file_bytes,
             total_bytes,
             ..
         } = self.limits;
-        if size > *file_bytes {
-            return Err(Limits::exceeded("bytes in one file", file_bytes, path));
-        }
-        let bytes = self.tree.read(path).map_err(|error| {
-            RenderError::new(ErrorKind::Tree, format!("cannot read {path}: {error}"))
-        })?;
-        let total = self.read.get().saturating_add(bytes.len() as u64);
+        let total = self.read.get().saturating_add(bytes);
         self.read.set(total);
-        if bytes.len() as u64 > *file_bytes {
+        if bytes > *file_bytes {
             return Err(Limits::exceeded("bytes in one file", file_bytes, path));
         }
         if total > *total_bytes {
             return Err(Limits::exceeded("bytes in one build", total_bytes, path));
         }
-        Ok(bytes)
+        Ok(())
+    }
+
+    /// What the tree says about the contents of a file that [`Loader::locate`] found.
+    pub(crate) fn content(&self, path: &str) -> Result<Option<ContentId>, RenderError> {
+        self.tree.content(path).map_err(|error| {
+            RenderError::new(ErrorKind::Tree, format!("cannot read {path}: {error}"))
+        })
     }
 }
 

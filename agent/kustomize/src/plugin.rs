@@ -12,7 +12,7 @@ use crate::kustomization::{
 };
 use crate::provenance::Agent;
 use crate::resource::Resource;
-use crate::transform::namespace::{Existing, Subjects};
+use crate::transform::namespace::{Existing, NamespaceChange, Subjects};
 use crate::yaml::{Mapping, Node};
 
 /// A generator that an object configures.
@@ -29,12 +29,7 @@ pub(crate) enum Transformer {
     TextMap(TextMap, Vec<FieldSpec>),
     Hash,
     Image(Image, Vec<FieldSpec>),
-    Namespace {
-        namespace: String,
-        specs: Vec<FieldSpec>,
-        existing: Existing,
-        subjects: Subjects,
-    },
+    Namespace(NamespaceChange),
     Json6902 {
         patch: PatchSource,
         target: Option<Selector>,
@@ -264,7 +259,7 @@ pub(crate) fn transformers(object: &Resource) -> Result<Vec<Transformer>, Render
         "LabelTransformer" => Transformer::TextMap(config.labels, fields),
         "HashTransformer" => Transformer::Hash,
         "ImageTagTransformer" => Transformer::Image(config.image_tag, fields),
-        "NamespaceTransformer" => Transformer::Namespace {
+        "NamespaceTransformer" => Transformer::Namespace(NamespaceChange {
             namespace: config
                 .metadata
                 .map(|metadata| metadata.namespace)
@@ -276,7 +271,7 @@ pub(crate) fn transformers(object: &Resource) -> Result<Vec<Transformer>, Render
                 Existing::Replaced
             },
             subjects: Subjects::parse(&config.set_role_binding_subjects)?,
-        },
+        }),
         "PatchJson6902Transformer" => Transformer::Json6902 {
             patch: PatchSource {
                 path: config.path,

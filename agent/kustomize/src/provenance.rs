@@ -1,14 +1,15 @@
 //! `buildMetadata`: annotations that say where an object came from and what changed it.
 
+use crate::chain::{Reach, Step};
 use crate::error::RenderError;
-use crate::resource::Resource;
-use crate::resource_map::{ORIGIN_ANNOTATION, ResourceMap};
+use crate::resource::{Resource, edit};
+use crate::resource_map::ORIGIN_ANNOTATION;
 use crate::yaml::{Mapping, Node, Scalar, Style, Tag, emit};
 
 const TRANSFORMATIONS: &str = "alpha.config.kubernetes.io/transformations";
 
 /// What the top kustomization wants recorded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "the options are independent of each other"
@@ -46,7 +47,7 @@ impl Recorded {
 }
 
 /// A generator or transformer, and the file that configures it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Agent {
     pub(crate) configured_in: String,
     pub(crate) api_version: String,
@@ -118,20 +119,20 @@ pub(crate) fn generated(object: &mut Resource, agent: &Agent) -> Result<(), Rend
 }
 
 /// Records a transformer on every object, changed or not.
-pub(crate) fn transformed(objects: &mut ResourceMap, agent: &Agent) -> Result<(), RenderError> {
+pub(crate) fn step(agent: &Agent) -> Step<'static> {
     let origin = emit::ordered(&agent.node());
     let entry = emit::ordered(&Node::Sequence(vec![agent.node()].into()));
-    for object in objects.contents_mut() {
-        if object.node.is_null_or_empty() {
-            continue;
-        }
+    Step::new("record", agent, move |object| {
+        let object = edit(object);
+        // Unlike the place an object was read from, this goes through a map of strings upstream.
+        object.stringify("annotations")?;
         if object.annotation(ORIGIN_ANNOTATION).is_none() {
             object.annotate(ORIGIN_ANNOTATION, origin.clone())?;
-            continue;
+            return Ok(Reach::Touched);
         }
         let before = object.annotation(TRANSFORMATIONS).unwrap_or_default();
         let all = format!("{before}{entry}");
         object.annotate(TRANSFORMATIONS, all)?;
-    }
-    Ok(())
+        Ok(Reach::Touched)
+    })
 }

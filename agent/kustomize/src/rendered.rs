@@ -1,33 +1,66 @@
 //! The result of a build.
 
+mod files;
+
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
 
+use crate::error::RenderError;
 use crate::parallel;
-use crate::yaml::emit;
+use crate::resource::Resource;
+use crate::schema::Schema;
+use crate::yaml::{emit, json};
 
 /// The objects of a build, in order.
 #[derive(Clone, Debug)]
 pub struct Rendered {
-    objects: Vec<Object>,
+    pub(crate) objects: Vec<Object>,
+    /// That of the build: it knows which kinds have no namespace.
+    pub(crate) schema: Arc<Schema>,
 }
 
 /// One object of a build.
 #[derive(Clone)]
 pub struct Object {
-    value: Value,
+    content: Content,
     file: Arc<str>,
     line: u32,
     trace: Vec<String>,
+}
+
+/// What an object is.
+#[derive(Clone)]
+enum Content {
+    Value(Value),
+    /// What a memo holds, too; the value is made when it is asked for.
+    Shared(Arc<Finished>, OnceLock<Value>),
+}
+
+/// What is printed of an object that a memo knows.
+pub(crate) struct Finished {
+    pub(crate) object: Arc<Resource>,
+    pub(crate) yaml: String,
+}
+
+impl Finished {
+    /// About how many bytes of memory it takes beside what it shares with others.
+    pub(crate) fn weight(&self) -> usize {
+        self.object.weight() + self.yaml.len()
+    }
+
+    fn value(&self) -> Value {
+        // It was turned into a value before to be printed.
+        json::to_value(&self.object.node).unwrap_or_default()
+    }
 }
 
 impl fmt::Debug for Object {
     /// Kind, name and source; never the contents, which may be a Secret's.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
-            value: _,
+            content: _,
             file,
             line,
             trace: _,
@@ -43,8 +76,29 @@ impl fmt::Debug for Object {
 }
 
 impl Rendered {
-    pub(crate) fn new(objects: Vec<Object>) -> Self {
-        Self { objects }
+    pub(crate) fn new(objects: Vec<Object>, schema: Arc<Schema>) -> Self {
+        Self { objects, schema }
+    }
+
+    /// The objects with the names of the files that `kustomize build --output DIR` writes.
+    ///
+    /// # Errors
+    ///
+    /// A name that leads out of the folder, or that two objects would have.
+    ///
+    /// ```
+    /// use kustomize::{MemoryTree, Options};
+    ///
+    /// let tree = MemoryTree::from([
+    ///     ("kustomization.yaml", "resources: [s.yaml]\n"),
+    ///     ("s.yaml", "apiVersion: v1\nkind: Service\nmetadata: {name: web}\n"),
+    /// ]);
+    /// let rendered = kustomize::render(&tree, "", &Options::default())?;
+    /// assert_eq!(rendered.files()?[0].0, "v1_service_web.yaml");
+    /// # Ok::<(), kustomize::Error>(())
+    /// ```
+    pub fn files(&self) -> Result<Vec<(String, &Object)>, RenderError> {
+        files::named(&self.objects, &self.schema)
     }
 
     /// The objects, in the order of the output.
@@ -101,7 +155,7 @@ impl Rendered {
                 if number > 0 {
                     out.push_str("---\n");
                 }
-                emit::document(&object.value, &mut out);
+                object.write(&mut out);
             }
             out
         };
@@ -117,38 +171,66 @@ impl Rendered {
 
 impl Object {
     pub(crate) fn new(value: Value, file: Arc<str>, line: u32, trace: Vec<String>) -> Self {
+        let content = Content::Value(value);
         Self {
-            value,
+            content,
             file,
             line,
             trace,
         }
     }
 
+    pub(crate) fn shared(finished: Arc<Finished>) -> Self {
+        let origin = &finished.object.origin;
+        let (file, line) = (Arc::clone(&origin.file), origin.line);
+        Self {
+            content: Content::Shared(finished, OnceLock::new()),
+            file,
+            line,
+            trace: Vec::new(),
+        }
+    }
+
     /// The object with other contents.
     pub(crate) fn with_value(self, value: Value) -> Self {
-        Self { value, ..self }
+        let content = Content::Value(value);
+        Self { content, ..self }
     }
 
     /// The object as JSON.
     pub fn value(&self) -> &Value {
-        &self.value
+        match &self.content {
+            Content::Value(value) => value,
+            Content::Shared(finished, value) => value.get_or_init(|| finished.value()),
+        }
     }
 
     /// Takes the JSON out.
     pub fn into_value(self) -> Value {
-        self.value
+        match self.content {
+            Content::Value(value) => value,
+            Content::Shared(finished, value) => {
+                value.into_inner().unwrap_or_else(|| finished.value())
+            }
+        }
     }
 
     /// The object as a YAML document, without a separator.
     pub fn to_yaml(&self) -> String {
         let mut out = String::new();
-        emit::document(&self.value, &mut out);
+        self.write(&mut out);
         out
     }
 
+    fn write(&self, out: &mut String) {
+        match &self.content {
+            Content::Value(value) => emit::document(value, out),
+            Content::Shared(finished, _) => out.push_str(&finished.yaml),
+        }
+    }
+
     fn text(&self, pointer: &str) -> &str {
-        self.value
+        self.value()
             .pointer(pointer)
             .and_then(Value::as_str)
             .unwrap_or_default()

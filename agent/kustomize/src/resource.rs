@@ -1,14 +1,16 @@
 //! One object on its way through a build, with what it was called before.
 
+use std::hash::Hash as _;
 use std::sync::Arc;
 
+use crate::digest::{self, Digester, Key};
 use crate::error::RenderError;
 use crate::id::{Gvk, ResourceId, field_text, gvk_of, meta_text};
 use crate::schema::Schema;
 use crate::yaml::{Mapping, Node, alias};
 
 /// How a generated object meets one that is already there.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) enum Behavior {
     #[default]
     Unspecified,
@@ -29,7 +31,7 @@ impl Behavior {
 }
 
 /// What an object was called at some earlier step. Group and version are always the current ones.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct FormerName {
     pub(crate) kind: String,
     pub(crate) name: String,
@@ -37,7 +39,7 @@ pub(crate) struct FormerName {
 }
 
 /// Where an object was read from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Origin {
     pub(crate) file: Arc<str>,
     pub(crate) line: u32,
@@ -60,6 +62,24 @@ pub(crate) struct Resource {
     pub(crate) aliases: u32,
     /// What changed the object, in order; kept only when asked for.
     pub(crate) trace: Vec<String>,
+    /// What the object was made of, if nothing else has changed it since; kept for the memo.
+    pub(crate) key: Option<Key>,
+}
+
+/// The object for a change. Others that share it do not see the change.
+pub(crate) fn edit(object: &mut Arc<Resource>) -> &mut Resource {
+    let object = Arc::make_mut(object);
+    object.key = None;
+    object
+}
+
+/// What the object was made of, or else what it is: that is looked at once.
+pub(crate) fn key(object: &mut Arc<Resource>) -> Key {
+    object.key.unwrap_or_else(|| {
+        let key = object.content_key();
+        Arc::make_mut(object).key = Some(key);
+        key
+    })
 }
 
 /// Annotations that kustomize uses inside a build and takes out at its end.
@@ -106,6 +126,7 @@ impl Resource {
             origin,
             aliases: 0,
             trace: Vec::new(),
+            key: None,
         };
         // A generator of the user's own may say these by annotation.
         if let Some(behavior) = resource.annotation(BEHAVIOR_ANNOTATION) {
@@ -114,6 +135,34 @@ impl Resource {
         resource.needs_hash = resource.annotation(HASH_ANNOTATION) == Some("enabled");
         resource.former = resource.former_names_annotated();
         resource
+    }
+
+    /// The key of all that a step can see.
+    fn content_key(&self) -> Key {
+        let Self {
+            node,
+            former,
+            prefixes,
+            suffixes,
+            behavior,
+            needs_hash,
+            variables,
+            origin,
+            aliases,
+            trace: _,
+            key: _,
+        } = self;
+        let mut digester = Digester::default();
+        digest::tree(node, &mut digester);
+        let names = (former, prefixes, suffixes, variables);
+        (names, behavior, needs_hash, origin, aliases).hash(&mut digester);
+        digester.key()
+    }
+
+    /// About how many bytes of memory it takes beside those that it shares parts with.
+    pub(crate) fn weight(&self) -> usize {
+        const NAME: usize = 3 * (size_of::<String>() + 16);
+        size_of::<Self>() + self.former.len() * NAME + self.node.weight()
     }
 
     /// Former names that annotations give: lists of equal length, oldest first.

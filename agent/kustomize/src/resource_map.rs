@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use crate::error::RenderError;
 use crate::id::ResourceId;
-use crate::resource::{Behavior, Resource};
+use crate::resource::{Behavior, Resource, edit};
 use crate::schema::Schema;
 use crate::yaml::{Mapping, Node};
 
 /// Objects in the order they were read, no two with the same id.
 #[derive(Debug, Default)]
 pub(crate) struct ResourceMap {
-    list: Vec<Resource>,
+    list: Vec<Arc<Resource>>,
     /// Position by current id; made when needed, dropped when names may have changed.
     current: Option<HashMap<ResourceId, usize>>,
     /// Positions by current and former ids.
@@ -25,30 +25,33 @@ impl ResourceMap {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Resource> {
-        self.list.iter()
+        self.list.iter().map(AsRef::as_ref)
     }
 
     /// The objects for changes that may rename them.
-    pub(crate) fn list_mut(&mut self) -> &mut Vec<Resource> {
+    pub(crate) fn list_mut(&mut self) -> &mut Vec<Arc<Resource>> {
         self.current = None;
         self.any = None;
         &mut self.list
     }
 
-    /// The objects for changes that leave their ids alone.
-    pub(crate) fn contents_mut(&mut self) -> &mut [Resource] {
-        &mut self.list
-    }
-
-    pub(crate) fn get(&self, position: usize) -> Option<&Resource> {
+    pub(crate) fn get(&self, position: usize) -> Option<&Arc<Resource>> {
         self.list.get(position)
     }
 
+    /// The object at a position for a change that leaves its id alone.
     pub(crate) fn get_mut(&mut self, position: usize) -> Option<&mut Resource> {
-        self.list.get_mut(position)
+        self.list.get_mut(position).map(edit)
     }
 
-    pub(crate) fn into_list(self) -> Vec<Resource> {
+    /// Puts an object with the same id in the place of another.
+    pub(crate) fn replace(&mut self, position: usize, object: Arc<Resource>) {
+        if let Some(place) = self.list.get_mut(position) {
+            *place = object;
+        }
+    }
+
+    pub(crate) fn into_list(self) -> Vec<Arc<Resource>> {
         self.list
     }
 
@@ -65,16 +68,17 @@ impl ResourceMap {
     /// Adds an object at the end; an id that is already there is an error.
     pub(crate) fn append(
         &mut self,
-        object: Resource,
-        schema: &Arc<Schema>,
+        object: impl Into<Arc<Resource>>,
+        schema: &Schema,
     ) -> Result<(), RenderError> {
+        let object = object.into();
         let id = object.id(schema);
         let position = self.list.len();
         if let Some(known) = self.current(schema).get(&id).copied() {
             let first = self
                 .list
                 .get(known)
-                .map(Resource::describe)
+                .map(|object| object.describe())
                 .unwrap_or_default();
             return Err(RenderError::invalid(format!(
                 "may not add resource with an already registered id: {id}, from {}, is already there from {first}",
@@ -94,11 +98,7 @@ impl ResourceMap {
     }
 
     /// Adds all objects of another set.
-    pub(crate) fn append_all(
-        &mut self,
-        other: Self,
-        schema: &Arc<Schema>,
-    ) -> Result<(), RenderError> {
+    pub(crate) fn append_all(&mut self, other: Self, schema: &Schema) -> Result<(), RenderError> {
         if self.list.is_empty() {
             *self = other;
             return Ok(());
@@ -128,7 +128,7 @@ impl ResourceMap {
     pub(crate) fn absorb(
         &mut self,
         mut object: Resource,
-        schema: &Arc<Schema>,
+        schema: &Schema,
     ) -> Result<(), RenderError> {
         let id = object.id(schema);
         let matches = self.with_any_id(&id, schema);
@@ -171,28 +171,16 @@ impl ResourceMap {
                 .hint("set `behavior: merge` or `behavior: replace` on the generator"));
             }
         }
-        *old = object;
+        *old = Arc::new(object);
         self.current = None;
         self.any = None;
         Ok(())
     }
 
-    /// Removes objects that patches emptied.
-    pub(crate) fn drop_empty(&mut self) {
-        if self
-            .list
-            .iter()
-            .any(|object| object.node.is_null_or_empty())
-        {
-            self.list_mut()
-                .retain(|object| !object.node.is_null_or_empty());
-        }
-    }
-
     /// Fails if two objects have the same id.
     pub(crate) fn check_distinct(
         &mut self,
-        schema: &Arc<Schema>,
+        schema: &Schema,
         cause: &str,
     ) -> Result<(), RenderError> {
         let mut seen: HashMap<ResourceId, usize> = HashMap::with_capacity(self.list.len());

@@ -18,7 +18,8 @@ pub(crate) struct Schema {
     definitions: Vec<Definition>,
     /// Definition of a kind, by api version and kind.
     kinds: HashMap<(String, String), Shape>,
-    cluster_scoped: HashSet<(String, String)>,
+    /// Api versions of the kinds without a namespace, by kind.
+    cluster_scoped: HashMap<String, HashSet<String>>,
 }
 
 #[derive(Debug, Default, Clone)]
@@ -82,7 +83,8 @@ impl Schema {
     /// know counts as namespaced, even if a CRD beside it says otherwise: kustomize's rule.
     pub(crate) fn is_cluster_scoped(&self, gvk: &Gvk) -> bool {
         self.cluster_scoped
-            .contains(&(gvk.api_version(), gvk.kind.clone()))
+            .get(&gvk.kind)
+            .is_some_and(|versions| versions.contains(&gvk.api_version()))
     }
 
     /// The shape of objects of a kind.
@@ -121,9 +123,8 @@ impl Schema {
                 }
                 Some("cluster") => {
                     if let (Some(version), Some(kind)) = (words.next(), words.next()) {
-                        schema
-                            .cluster_scoped
-                            .insert((version.to_owned(), kind.to_owned()));
+                        let versions = schema.cluster_scoped.entry(kind.to_owned());
+                        versions.or_default().insert(version.to_owned());
                     }
                 }
                 // `def N NAME`: the table numbers its definitions in order.
@@ -185,10 +186,14 @@ impl Schema {
                 .and_then(type_meta);
             let Some(key) = key else { continue };
             if path.contains("namespaces/{namespace}") {
-                self.cluster_scoped.remove(&key);
+                let (version, kind) = &key;
+                if let Some(versions) = self.cluster_scoped.get_mut(kind) {
+                    versions.remove(version);
+                }
                 namespaced.insert(key);
             } else if !namespaced.contains(&key) {
-                self.cluster_scoped.insert(key);
+                let (version, kind) = key;
+                self.cluster_scoped.entry(kind).or_default().insert(version);
             }
         }
     }

@@ -1,14 +1,12 @@
 //! Which objects a patch, replacement or value applies to.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use crate::error::RenderError;
 use crate::go_regex::GoRegex;
 use crate::id::{Gvk, ResourceId};
 use crate::kustomization::Selector;
 use crate::resource::Resource;
-use crate::resource_map::ResourceMap;
 use crate::schema::Schema;
 
 /// A selector ready for use: each part is an expression that must match as a whole, an empty part
@@ -120,20 +118,6 @@ impl Matcher {
             && (self.name.matches(&original.name) || self.name.matches(&current.name))
             && self.matches_labels(object)
     }
-}
-
-/// Positions of the objects that a selector selects.
-pub(crate) fn select(
-    objects: &ResourceMap,
-    selector: &Selector,
-    schema: &Arc<Schema>,
-) -> Result<Vec<usize>, RenderError> {
-    let matcher = Matcher::new(selector)?;
-    let selected = objects
-        .iter()
-        .enumerate()
-        .filter(|(_, object)| matcher.selects(object, schema));
-    Ok(selected.map(|(at, _)| at).collect())
 }
 
 /// A Kubernetes label selector: requirements that must all hold.

@@ -1,98 +1,180 @@
-//! Running one transformer: loading what it names, then changing the objects.
-
-use std::sync::Arc;
+//! From the transformers of a kustomization to the steps that run: loading what they name.
 
 use crate::build::Build;
+use crate::chain::{Chain, Failed, Label};
 use crate::decode::{Decode as _, Unknown};
+use crate::environment::Environment;
 use crate::error::RenderError;
 use crate::folder::Folder;
 use crate::kustomization::{ReplacementField, decode_failed};
 use crate::plugin::{PatchSource, Transformer, ValueTarget, ValueTargets};
+use crate::provenance::{self, Agent};
 use crate::read;
 use crate::resource_map::ResourceMap;
-use crate::transform::namespace::NamespaceChange;
-use crate::transform::patch::{self, PatchText};
+use crate::transform::patch::{self, Named, PatchText, Patches};
 use crate::transform::rename::{self, Affix};
 use crate::transform::{hash, images, replacement, replicas, text_map, value_add};
 use crate::yaml::Node;
 use crate::yaml::parse::{self, Dialect};
 
-/// The transformers of one kustomization.
+/// The transformers of one kustomization, on their way to its objects. Steps wait as long as they
+/// can, so that many run together.
 pub(crate) struct Steps<'b, 't> {
-    pub(crate) build: &'b Build<'t>,
-    pub(crate) folder: &'b Folder,
+    build: &'b Build<'t>,
+    folder: &'b Folder,
+    objects: &'b mut ResourceMap,
+    chain: Chain<'static>,
+    /// Whether each transformer is recorded on the objects.
+    records: bool,
 }
 
-impl Steps<'_, '_> {
-    /// Runs one transformer.
-    pub(crate) fn run(
-        &self,
+impl<'b, 't> Steps<'b, 't> {
+    pub(crate) fn new(
+        build: &'b Build<'t>,
+        folder: &'b Folder,
+        objects: &'b mut ResourceMap,
+    ) -> Self {
+        Self {
+            build,
+            folder,
+            objects,
+            chain: Chain::new(build.options.trace),
+            records: build.recorded.any,
+        }
+    }
+
+    /// Steps that nobody will see, because they must change nothing.
+    pub(crate) fn validating(
+        build: &'b Build<'t>,
+        folder: &'b Folder,
+        objects: &'b mut ResourceMap,
+    ) -> Self {
+        Self {
+            records: false,
+            ..Self::new(build, folder, objects)
+        }
+    }
+
+    /// Adds one transformer, configured by `agent` in a field of the kustomization.
+    pub(crate) fn add(
+        &mut self,
         transformer: Transformer,
-        objects: &mut ResourceMap,
+        agent: &Agent,
+        field: Vec<String>,
     ) -> Result<(), RenderError> {
-        let schema = Arc::clone(&self.build.schema);
-        match transformer {
-            Transformer::TextMap(pairs, specs) => text_map::apply(objects, &pairs, &specs),
-            Transformer::Hash => hash::apply(objects, &schema),
-            Transformer::Image(image, specs) => images::apply(objects, &image, &specs),
-            Transformer::Namespace {
-                namespace,
-                specs,
-                existing,
-                subjects,
-            } => {
-                let change = NamespaceChange {
-                    namespace: &namespace,
-                    specs: &specs,
-                    existing,
-                    subjects,
-                };
-                change.apply(objects, &schema)
+        let title = format!("{} of {}", agent.kind, self.folder.file);
+        self.chain.label(Label { title, field });
+        if let Err(failed) = self.prepare(transformer) {
+            let failed = self.chain.labelled(failed);
+            // What waits comes before what failed.
+            self.run().map_err(|earlier| self.placed(earlier))?;
+            return Err(self.placed(failed));
+        }
+        if self.records {
+            self.chain.push(provenance::step(agent));
+        }
+        Ok(())
+    }
+
+    /// Runs what still waits.
+    pub(crate) fn finish(mut self) -> Result<(), RenderError> {
+        self.run().map_err(|failed| self.placed(failed))
+    }
+
+    fn run(&mut self) -> Result<(), Failed> {
+        self.chain.run(self.objects, self.build.memo)
+    }
+
+    /// The error with its place in the kustomization.
+    fn placed(&self, failed: Failed) -> RenderError {
+        let Failed { error, label } = failed;
+        match label.filter(|label| !label.field.is_empty()) {
+            None => error,
+            Some(label) => {
+                let field: Vec<&str> = label.field.iter().map(String::as_str).collect();
+                error.at(self.folder.place(&field))
+            }
+        }
+    }
+
+    fn prepare(&mut self, transformer: Transformer) -> Result<(), Failed> {
+        let environment = &self.build.environment;
+        let step = match transformer {
+            Transformer::TextMap(pairs, specs) => text_map::step(pairs, specs),
+            Transformer::Hash => hash::step(environment),
+            Transformer::Image(image, specs) => images::step(image, specs),
+            Transformer::Namespace(change) => {
+                let moves = !change.namespace.is_empty();
+                self.chain.push(change.step(environment));
+                if moves {
+                    self.run()?;
+                    let cause = "namespace transformation";
+                    self.objects.check_distinct(&environment.schema, cause)?;
+                }
+                return Ok(());
             }
             Transformer::Json6902 { patch, target } => {
-                let limits = &self.build.options.limits;
                 let (file, text) = self.patch_text(&patch)?;
                 let patch = PatchText {
                     text: &text,
                     file: &file,
                 };
-                patch::apply_json6902(objects, patch, target.as_ref(), &schema, limits)
+                patch::json6902(patch, target.as_ref(), environment)?
             }
-            Transformer::StrategicMerge(entries) => self.strategic_merge(&entries, objects),
+            Transformer::StrategicMerge(entries) => return self.strategic_merge(&entries),
             Transformer::Patch {
-                patch,
+                patch: PatchSource { path, text },
                 target,
                 options,
             } => {
-                let PatchSource { path, text } = patch;
-                let patch = PatchSource {
-                    path,
-                    text: text.trim().to_owned(),
-                };
-                let limits = &self.build.options.limits;
-                let (file, text) = self.patch_text(&patch)?;
+                let text = text.trim().to_owned();
+                let (file, text) = self.patch_text(&PatchSource { path, text })?;
                 let patch = PatchText {
                     text: &text,
                     file: &file,
                 };
-                patch::apply(objects, patch, target.as_ref(), &options, &schema, limits)
+                match patch::entry(patch, target.as_ref(), &options, environment)? {
+                    Patches::Selected(step) => step,
+                    Patches::Named(patches) => return self.named(patches),
+                    Patches::Nothing => return Ok(()),
+                }
             }
             Transformer::Prefix(prefix, specs) => {
-                rename::apply(objects, Affix::Prefix(&prefix), &specs, &schema)
+                rename::step(Affix::Prefix(prefix), specs, environment)
             }
             Transformer::Suffix(suffix, specs) => {
-                rename::apply(objects, Affix::Suffix(&suffix), &specs, &schema)
+                rename::step(Affix::Suffix(suffix), specs, environment)
             }
-            Transformer::Replacements(list) => self.replacements(&list, objects),
-            Transformer::Replica(replica, specs) => {
-                replicas::apply(objects, &replica, &specs, &schema)
-            }
+            Transformer::Replacements(list) => return self.replacements(&list),
+            Transformer::Replica(replica, specs) => replicas::step(replica, specs, environment),
             Transformer::ValueAdd {
                 value,
                 targets,
                 target_file,
-            } => self.value_add(value, targets, &target_file, objects),
+            } => return self.value_add(value, targets, &target_file),
+        };
+        self.chain.push(step);
+        Ok(())
+    }
+
+    /// Runs patches that name their objects, each on its object alone.
+    fn named(&mut self, patches: Vec<Named>) -> Result<(), Failed> {
+        self.run()?;
+        for patch in patches {
+            let position = patch.find(self.objects, &self.build.environment.schema)?;
+            if patch.renames {
+                // The positions by id are made again when somebody asks.
+                self.objects.list_mut();
+            }
+            let Named { step, context, .. } = patch;
+            self.chain
+                .run_on(step, self.objects, position, self.build.memo)
+                .map_err(|failed| Failed {
+                    error: patch::within(failed.error, context.as_deref()),
+                    ..failed
+                })?;
         }
+        Ok(())
     }
 
     /// The text of a patch, and what to call it in errors.
@@ -111,35 +193,36 @@ impl Steps<'_, '_> {
     }
 
     /// Entries are patches themselves, or the paths of files.
-    fn strategic_merge(
-        &self,
-        entries: &[String],
-        objects: &mut ResourceMap,
-    ) -> Result<(), RenderError> {
-        let limits = &self.build.options.limits;
+    fn strategic_merge(&mut self, entries: &[String]) -> Result<(), Failed> {
+        let environment = &self.build.environment;
         let mut patches = Vec::new();
         for entry in entries {
-            if let Ok(inline) = read::resources(entry, &self.folder.file, limits) {
-                patches.extend(inline);
+            let inline = read::resources(entry, &self.folder.file, &environment.limits);
+            let (file, text, found) = if let Ok(found) = inline {
+                (self.folder.file.clone(), entry.clone(), found)
             } else {
-                let (file, text) = self.build.loader.load_text(&self.folder.root, entry)?;
-                patches.extend(read::resources(&text, &file, limits)?);
-            }
+                let loader = self.build.loader;
+                let (file, text) = loader.load_text(&self.folder.root, entry)?;
+                let found = read::resources(&text, &file, &environment.limits)?;
+                (file, text.into_owned(), found)
+            };
+            let (text, file) = (text.as_str(), file.as_str());
+            patches.extend(patch::strategic_merges(
+                PatchText { text, file },
+                found,
+                environment,
+            ));
         }
         if patches.is_empty() {
-            return Err(RenderError::invalid("patch appears to be empty"));
+            return Err(RenderError::invalid("patch appears to be empty").into());
         }
-        patch::apply_strategic_merge(objects, patches, &self.build.schema)
+        self.named(patches)
     }
 
-    fn replacements(
-        &self,
-        list: &[ReplacementField],
-        objects: &mut ResourceMap,
-    ) -> Result<(), RenderError> {
-        let limits = &self.build.options.limits;
+    fn replacements(&mut self, list: &[ReplacementField]) -> Result<(), Failed> {
         for (number, entry) in list.iter().enumerate() {
-            let place = || self.folder.place(&["replacements", &number.to_string()]);
+            let number = number.to_string();
+            let place = || self.folder.place(&["replacements", &number]);
             let loaded;
             let replacements = if entry.path.is_empty() {
                 std::slice::from_ref(entry)
@@ -148,16 +231,20 @@ impl Steps<'_, '_> {
                     return Err(RenderError::invalid(
                         "cannot specify both path and inline replacement",
                     )
-                    .at(place()));
+                    .at(place())
+                    .into());
                 }
                 loaded = self
                     .replacement_file(&entry.path)
                     .map_err(|error| error.at(place()))?;
                 &loaded
             };
+            self.chain.enter(&["replacements", &number]);
             for replacement in replacements {
-                replacement::apply(objects, replacement, &self.build.schema, limits)
-                    .map_err(|error| error.at(place()))?;
+                // Its source may be what the one before it made.
+                self.run()?;
+                let environment = &self.build.environment;
+                replacement::push(&mut self.chain, self.objects, replacement, environment)?;
             }
         }
         Ok(())
@@ -183,13 +270,12 @@ impl Steps<'_, '_> {
     }
 
     fn value_add(
-        &self,
+        &mut self,
         value: String,
         mut targets: Vec<ValueTarget>,
         target_file: &str,
-        objects: &mut ResourceMap,
-    ) -> Result<(), RenderError> {
-        let limits = &self.build.options.limits;
+    ) -> Result<(), Failed> {
+        let Environment { limits, .. } = &self.build.environment;
         let root = self.folder.root.as_str();
         // Without a value, the name of the folder is the value.
         let value = if value.is_empty() {
@@ -206,10 +292,12 @@ impl Steps<'_, '_> {
             }
         }
         if targets.is_empty() {
-            return Err(RenderError::invalid("must specify at least one target"));
+            return Err(RenderError::invalid("must specify at least one target").into());
         }
         for target in &targets {
-            value_add::apply(objects, &value, target, &self.build.schema)?;
+            let environment = &self.build.environment;
+            self.chain
+                .push(value_add::step(value.clone(), target, environment)?);
         }
         Ok(())
     }

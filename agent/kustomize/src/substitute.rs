@@ -73,7 +73,11 @@ pub fn substitute(
 ) -> Result<Rendered, RenderError> {
     let mut objects = Vec::new();
     let mut faults = Vec::new();
-    for object in rendered.into_objects() {
+    let Rendered {
+        objects: all,
+        schema,
+    } = rendered;
+    for object in all {
         if object.kind() == "CustomResourceDefinition" || opts_out(&object) {
             objects.push(object);
             continue;
@@ -85,7 +89,7 @@ pub fn substitute(
     }
     match RenderError::join(faults) {
         Some(error) => Err(error),
-        None => Ok(Rendered::new(objects)),
+        None => Ok(Rendered::new(objects, schema)),
     }
 }
 

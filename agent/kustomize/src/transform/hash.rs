@@ -1,30 +1,33 @@
 //! The hash at the end of a generated object's name.
 
-use serde_json::{Map, Value};
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use serde::Serialize as _;
+use serde_json::ser::Formatter;
+use serde_json::{Map, Number, Value};
 use sha2::{Digest as _, Sha256};
 
+use crate::chain::{Reach, Step};
+use crate::environment::Environment;
 use crate::error::RenderError;
-use crate::resource::Resource;
-use crate::resource_map::ResourceMap;
-use crate::schema::Schema;
+use crate::resource::{Resource, edit};
 use crate::yaml::{Node, json};
 
 /// Appends its hash to the name of every object that asks for one.
-pub(crate) fn apply(objects: &mut ResourceMap, schema: &Schema) -> Result<(), RenderError> {
-    if !objects.iter().any(|object| object.needs_hash) {
-        return Ok(());
-    }
-    for object in objects
-        .list_mut()
-        .iter_mut()
-        .filter(|object| object.needs_hash)
-    {
+pub(crate) fn step(environment: &Environment) -> Step<'static> {
+    let schema = Arc::clone(&environment.schema);
+    Step::new("name hash", &environment.key, move |object| {
+        if !object.needs_hash {
+            return Ok(Reach::Passed);
+        }
         let hash = hash(object)?;
-        object.remember_name(schema);
+        let object = edit(object);
+        object.remember_name(&schema);
         let name = format!("{}-{hash}", object.name());
         object.set_name(&name)?;
-    }
-    Ok(())
+        Ok(Reach::Touched)
+    })
 }
 
 /// Ten letters and digits that change with the contents, not with the name.
@@ -33,7 +36,7 @@ fn hash(object: &Resource) -> Result<String, RenderError> {
         match object.node.get(name) {
             None => Ok(Value::String(String::new())),
             Some(Node::Scalar(scalar)) => Ok(Value::String(scalar.text.clone())),
-            Some(node) => json::to_value(node).map_err(|error| {
+            Some(node) => json::to_value(node).map(decoded_by_go).map_err(|error| {
                 RenderError::invalid(format!("cannot hash {}: {error}", object.describe()))
             }),
         }
@@ -66,6 +69,23 @@ fn hash(object: &Resource) -> Result<String, RenderError> {
     Ok(encode(&Value::Object(hashed)))
 }
 
+/// A value that went through Go's untyped decoder, which has no numbers but 64-bit floats.
+fn decoded_by_go(value: Value) -> Value {
+    match value {
+        Value::Number(number) => {
+            let float = number.as_f64().and_then(Number::from_f64);
+            Value::Number(float.unwrap_or(number))
+        }
+        Value::Array(items) => items.into_iter().map(decoded_by_go).collect(),
+        Value::Object(map) => {
+            let entries = map.into_iter();
+            let decoded = entries.map(|(key, value)| (key, decoded_by_go(value)));
+            Value::Object(decoded.collect())
+        }
+        Value::Null | Value::Bool(_) | Value::String(_) => value,
+    }
+}
+
 /// The first ten hex digits of SHA-256, without the digits that could spell a word.
 fn encode(value: &Value) -> String {
     let digest = Sha256::digest(go_json(value));
@@ -84,7 +104,33 @@ fn encode(value: &Value) -> String {
 
 /// Compact JSON as Go writes it: sorted keys, and characters that mean something in HTML escaped.
 pub(crate) fn go_json(value: &Value) -> String {
-    escape_html(&value.to_string())
+    let mut written = Vec::new();
+    let mut writer = serde_json::Serializer::with_formatter(&mut written, GoNumbers);
+    // Nothing of a JSON value can fail to be written to memory.
+    let json = value
+        .serialize(&mut writer)
+        .ok()
+        .and_then(|()| String::from_utf8(written).ok());
+    escape_html(&json.unwrap_or_default())
+}
+
+/// Go's form of floats: no exponent from 1e-6 to 1e21, and a sign in it elsewhere.
+struct GoNumbers;
+
+impl Formatter for GoNumbers {
+    fn write_f64<W: ?Sized + Write>(&mut self, writer: &mut W, value: f64) -> io::Result<()> {
+        let size = value.abs();
+        if size == 0.0 || (1e-6..1e21).contains(&size) {
+            return write!(writer, "{value}");
+        }
+        let text = format!("{value:e}");
+        let text = if size < 1.0 {
+            text
+        } else {
+            text.replace('e', "e+")
+        };
+        writer.write_all(text.as_bytes())
+    }
 }
 
 /// Escapes what Go escapes in JSON.

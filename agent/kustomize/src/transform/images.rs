@@ -1,25 +1,23 @@
 //! Image names, tags and digests.
 
+use crate::chain::{Reach, Step};
 use crate::error::RenderError;
 use crate::field_path::{self, Create};
 use crate::field_spec::FieldSpec;
 use crate::go_regex::GoRegex;
 use crate::kustomization::Image;
-use crate::resource_map::ResourceMap;
+use crate::resource::edit;
 use crate::yaml::Node;
 
 /// Changes one image wherever it is used: in every list of containers at any depth, then in the
 /// fields that the specs name.
-pub(crate) fn apply(
-    objects: &mut ResourceMap,
-    image: &Image,
-    specs: &[FieldSpec],
-) -> Result<(), RenderError> {
-    let change = Change::new(image);
-    for object in objects.contents_mut() {
+pub(crate) fn step(image: Image, specs: Vec<FieldSpec>) -> Step<'static> {
+    let change = Change::new(image.clone());
+    Step::new("image", &(image, specs.clone()), move |object| {
         if object.kind() == "CustomResourceDefinition" {
-            continue;
+            return Ok(Reach::Passed);
         }
+        let object = edit(object);
         let gvk = object.gvk();
         change
             .in_containers(&mut object.node)
@@ -33,22 +31,22 @@ pub(crate) fn apply(
             .map_err(|error| {
                 RenderError::invalid(format!(
                     "cannot set image {} in {}: {error}",
-                    image.name,
+                    change.image.name,
                     object.describe()
                 ))
             })?;
-    }
-    Ok(())
+        Ok(Reach::Touched)
+    })
 }
 
-struct Change<'a> {
-    image: &'a Image,
+struct Change {
+    image: Image,
     /// `None` if the name makes no expression: then it matches nothing.
     pattern: Option<GoRegex>,
 }
 
-impl<'a> Change<'a> {
-    fn new(image: &'a Image) -> Self {
+impl Change {
+    fn new(image: Image) -> Self {
         // The name is a part of the expression: upstream does not escape it.
         let pattern = GoRegex::new(&format!(
             "^{}(:[a-zA-Z0-9_.{{}}-]*)?(@sha256:[a-zA-Z0-9_.{{}}-]*)?$",
@@ -115,7 +113,7 @@ impl<'a> Change<'a> {
             tag_suffix,
             new_tag,
             digest: new_digest,
-        } = self.image;
+        } = &self.image;
         let (name, tag, digest) = split(text);
         let name = if new_name.is_empty() { name } else { new_name };
         let (tag, digest) = match (new_tag.as_str(), new_digest.as_str(), tag_suffix.as_str()) {

@@ -6,28 +6,33 @@
 //! references.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
+use crate::chain::{Reach, Step};
+use crate::digest::Key;
+use crate::environment::Environment;
 use crate::error::RenderError;
 use crate::field_path::{self, Create};
 use crate::field_spec::{FieldSpec, NameReference};
 use crate::id::{Gvk, ResourceId};
-use crate::resource::{Resource, set_text};
+use crate::resource::{Resource, edit, set_text};
 use crate::resource_map::ResourceMap;
 use crate::schema::Schema;
 use crate::yaml::Node;
 
-/// Replaces old names by current ones in every field that the tables name.
-pub(crate) fn apply(
-    objects: &mut ResourceMap,
-    references: &[NameReference],
-    schema: &Schema,
-) -> Result<(), RenderError> {
-    let names = Names::new(objects, schema);
+/// Replaces old names by current ones in every field that the tables name. The names are those
+/// that the objects have now.
+pub(crate) fn step<'a>(
+    objects: &ResourceMap,
+    references: &'a [NameReference],
+    environment: &Environment,
+) -> Step<'a> {
+    let schema = Arc::clone(&environment.schema);
+    let names = Names::new(objects, &schema);
     let mut fields_by_kind: HashMap<Gvk, Vec<(&Gvk, &FieldSpec)>> = HashMap::new();
-    for (position, object) in objects.contents_mut().iter_mut().enumerate() {
-        let original = object.original_id(schema);
-        let fields = fields_by_kind
-            .entry(original.gvk)
+    for object in objects.iter() {
+        fields_by_kind
+            .entry(object.original_id(&schema).gvk)
             .or_insert_with_key(|gvk| {
                 let fields = references.iter().flat_map(|reference| {
                     let referrers = reference.referrers.iter();
@@ -37,32 +42,45 @@ pub(crate) fn apply(
                     .filter(|(_, spec)| gvk.is_selected(&spec.gvk))
                     .collect()
             });
-        if fields.is_empty() {
-            continue;
-        }
-
-        let referrer = Referrer::new(position, object, &names)?;
-        for (target, spec) in fields.iter() {
-            let search = Search {
-                names: &names,
-                referrer: &referrer,
-                target,
-                spec,
-            };
-            let walked =
-                field_path::walk(&mut object.node, spec.steps(), Create::Never, &mut |node| {
-                    search.set(node)
-                });
-            walked.map_err(|error| {
-                RenderError::invalid(format!(
-                    "updating name reference in field `{}` of {}: {error}",
-                    spec.path,
-                    object.describe()
-                ))
-            })?;
-        }
-        object.settle_aliases();
     }
+    let configuration = (environment.key, Key::of(&names.objects), references);
+    Step::new("name references", &configuration, move |object| {
+        let fields = fields_by_kind.get(&object.original_id(&schema).gvk);
+        let Some(fields) = fields.filter(|fields| !fields.is_empty()) else {
+            return Ok(Reach::Passed);
+        };
+        follow(edit(object), fields, &names, &schema)?;
+        Ok(Reach::Touched)
+    })
+}
+
+/// Replaces the names in some fields of one object.
+fn follow(
+    object: &mut Resource,
+    fields: &[(&Gvk, &FieldSpec)],
+    names: &Names,
+    schema: &Schema,
+) -> Result<(), RenderError> {
+    let referrer = Referrer::new(object, schema)?;
+    for (target, spec) in fields {
+        let search = Search {
+            names,
+            referrer: &referrer,
+            target,
+            spec,
+        };
+        let walked = field_path::walk(&mut object.node, spec.steps(), Create::Never, &mut |node| {
+            search.set(node)
+        });
+        walked.map_err(|error| {
+            RenderError::invalid(format!(
+                "updating name reference in field `{}` of {}: {error}",
+                spec.path,
+                object.describe()
+            ))
+        })?;
+    }
+    object.settle_aliases();
     Ok(())
 }
 
@@ -74,6 +92,7 @@ struct Names {
     by_original_namespace: HashMap<String, Vec<usize>>,
 }
 
+#[derive(Hash)]
 struct Named {
     current: ResourceId,
     /// As written in the object.
@@ -92,13 +111,16 @@ impl Names {
             by_original_namespace: HashMap::new(),
         };
         for (position, object) in objects.iter().enumerate() {
+            let current = object.id(schema);
+            let former: Vec<ResourceId> = object.former_ids().collect();
+            let original = former.first().unwrap_or(&current).namespace.clone();
             let entry = Named {
-                current: object.id(schema),
+                current,
                 namespace: object.namespace().to_owned(),
-                former: object.former_ids().collect(),
+                former,
                 prefixes: object.prefixes.clone(),
                 suffixes: object.suffixes.clone(),
-                original_namespace: object.original_id(schema).namespace,
+                original_namespace: original,
             };
             for id in &entry.former {
                 let positions = names.by_former_name.entry(id.name.clone()).or_default();
@@ -120,14 +142,17 @@ impl Names {
 
 /// The object whose references are being replaced.
 struct Referrer {
-    position: usize,
+    current: ResourceId,
+    prefixes: Vec<String>,
+    suffixes: Vec<String>,
     role: Option<Gvk>,
     /// Namespaces of the service accounts that a role binding names.
     subject_namespaces: HashSet<String>,
 }
 
 impl Referrer {
-    fn new(position: usize, object: &Resource, names: &Names) -> Result<Self, RenderError> {
+    fn new(object: &Resource, schema: &Schema) -> Result<Self, RenderError> {
+        let current = object.id(schema);
         let mut subject_namespaces = HashSet::new();
         let subjects = (object.kind() == "RoleBinding").then(|| object.node.get("subjects"));
         let subjects = subjects
@@ -140,13 +165,8 @@ impl Referrer {
                 continue;
             };
             let Some(namespace) = namespace.value() else {
-                let id = names
-                    .objects
-                    .get(position)
-                    .map(|named| named.current.to_string());
                 return Err(RenderError::invalid(format!(
-                    "a subject of {} has a namespace that is blank",
-                    id.unwrap_or_default()
+                    "a subject of {current} has a namespace that is blank"
                 )));
             };
             subject_namespaces.insert(namespace.to_owned());
@@ -159,7 +179,9 @@ impl Referrer {
             })
         });
         Ok(Self {
-            position,
+            current,
+            prefixes: object.prefixes.clone(),
+            suffixes: object.suffixes.clone(),
             role,
             subject_namespaces,
         })
@@ -247,10 +269,8 @@ impl<'a> Search<'a> {
     /// Whether the object at a position is near enough to be referred to: in the same namespace,
     /// in none, or in one that a role binding names.
     fn may_refer_to(&self, position: usize) -> bool {
-        let (Some(referrer), Some(candidate)) = (
-            self.names.objects.get(self.referrer.position),
-            self.names.objects.get(position),
-        ) else {
+        let referrer = self.referrer;
+        let Some(candidate) = self.names.objects.get(position) else {
             return false;
         };
         referrer.current.is_cluster_scoped()
@@ -268,11 +288,8 @@ impl<'a> Search<'a> {
         also: impl Fn(&Named) -> bool,
         same: Same,
     ) -> Result<Option<&'a Named>, String> {
-        let names = self.names;
-        let (Some(positions), Some(referrer)) = (
-            names.by_former_name.get(old),
-            names.objects.get(self.referrer.position),
-        ) else {
+        let (names, referrer) = (self.names, self.referrer);
+        let Some(positions) = names.by_former_name.get(old) else {
             return Ok(None);
         };
         let role = self

@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
+use crate::chain::{Reach, Step as Link};
+use crate::environment::Environment;
 use crate::error::RenderError;
 use crate::field_path::{self, Create};
 use crate::field_spec::{FieldSpec, Step};
-use crate::resource::Resource;
-use crate::resource_map::ResourceMap;
+use crate::resource::{Resource, edit};
 use crate::schema::Schema;
 use crate::yaml::{Node, Scalar, Tag};
 
 /// Which subjects of role bindings get the namespace too.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) enum Subjects {
     /// Those named `default`.
     #[default]
@@ -35,40 +36,38 @@ impl Subjects {
 }
 
 /// Whether a namespace that an object already has is replaced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Existing {
     Replaced,
     Kept,
 }
 
 /// A namespace and where it goes.
-#[derive(Debug)]
-pub(crate) struct NamespaceChange<'a> {
-    pub(crate) namespace: &'a str,
-    pub(crate) specs: &'a [FieldSpec],
+#[derive(Clone, Debug, Hash)]
+pub(crate) struct NamespaceChange {
+    pub(crate) namespace: String,
+    pub(crate) specs: Vec<FieldSpec>,
     pub(crate) existing: Existing,
     pub(crate) subjects: Subjects,
 }
 
-impl NamespaceChange<'_> {
+impl NamespaceChange {
     /// Moves every object that has a namespace, and renames Namespace objects.
-    pub(crate) fn apply(
-        &self,
-        objects: &mut ResourceMap,
-        schema: &Arc<Schema>,
-    ) -> Result<(), RenderError> {
-        if self.namespace.is_empty() {
-            return Ok(());
-        }
-        for object in objects
-            .list_mut()
-            .iter_mut()
-            .filter(|object| !object.is_from_helm())
-        {
-            object.remember_name(schema);
-            self.apply_to(object, schema)?;
-        }
-        objects.check_distinct(schema, "namespace transformation")
+    pub(crate) fn step(self, environment: &Environment) -> Link<'static> {
+        let schema = Arc::clone(&environment.schema);
+        Link::new(
+            "namespace",
+            &(environment.key, self.clone()),
+            move |object| {
+                if self.namespace.is_empty() || object.is_from_helm() {
+                    return Ok(Reach::Passed);
+                }
+                let object = edit(object);
+                object.remember_name(&schema);
+                self.apply_to(object, &schema)?;
+                Ok(Reach::Touched)
+            },
+        )
     }
 
     /// Moves one object.
@@ -89,7 +88,7 @@ impl NamespaceChange<'_> {
             if is_binding {
                 self.set_subjects(&mut object.node)?;
             }
-            for spec in self.specs {
+            for spec in &self.specs {
                 // The first is done above, the second is for Namespace objects alone, and the
                 // third has rules of its own.
                 let skipped = spec.path == "metadata/namespace"
@@ -124,7 +123,7 @@ impl NamespaceChange<'_> {
         let style = scalar.style;
         scalar.replace(Scalar {
             style,
-            ..Scalar::string(self.namespace)
+            ..Scalar::string(self.namespace.as_str())
         });
         Ok(())
     }

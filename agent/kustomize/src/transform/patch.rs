@@ -1,22 +1,26 @@
 //! Patches of both kinds: which one a text is, and what it applies to.
 
+use std::hash::Hash;
 use std::sync::Arc;
 
 use super::json_patch::JsonPatch;
 use super::strategic_merge;
-use crate::error::RenderError;
+use crate::chain::{Reach, Step};
+use crate::environment::Environment;
+use crate::error::{Place, RenderError};
+use crate::id::ResourceId;
 use crate::kustomization::{PatchOptions, Selector};
 use crate::limits::Limits;
 use crate::read;
-use crate::resource::Resource;
+use crate::resource::{Resource, edit};
 use crate::resource_map::ResourceMap;
 use crate::schema::Schema;
-use crate::selector;
+use crate::selector::Matcher;
 use crate::yaml::parse::{self, Dialect};
 use crate::yaml::{Node, json};
 
 /// A patch text, and where it was found.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 pub(crate) struct PatchText<'a> {
     pub(crate) text: &'a str,
     pub(crate) file: &'a str,
@@ -30,97 +34,173 @@ enum Parsed {
     Json(JsonPatch),
 }
 
-/// Applies one entry of `patches`.
-pub(crate) fn apply(
-    objects: &mut ResourceMap,
+/// What one entry asks for.
+pub(crate) enum Patches {
+    /// A step for every object that the target selects.
+    Selected(Step<'static>),
+    /// Patches that say themselves which object they are for.
+    Named(Vec<Named>),
+    Nothing,
+}
+
+/// A strategic merge for the one object that it names.
+pub(crate) struct Named {
+    id: ResourceId,
+    file: String,
+    /// What to say in errors that it happened in.
+    pub(crate) context: Option<String>,
+    /// Whether the patch may rename the object.
+    pub(crate) renames: bool,
+    pub(crate) step: Step<'static>,
+}
+
+/// Reads one entry of `patches`.
+pub(crate) fn entry(
     patch: PatchText<'_>,
     target: Option<&Selector>,
     options: &PatchOptions,
-    schema: &Arc<Schema>,
-    limits: &Limits,
-) -> Result<(), RenderError> {
-    match (parse(patch, limits)?, target) {
-        (Parsed::Nothing, _) => Ok(()),
-        (Parsed::Strategic(patches), None) => patches.into_iter().try_for_each(|patch| {
-            let position = find_target(objects, &patch, schema)?;
-            apply_strategic(objects, position, patch, options, schema)
-        }),
+    environment: &Environment,
+) -> Result<Patches, RenderError> {
+    let within = |error: RenderError| error.within(format!("the patch {}", patch.file));
+    let Environment {
+        schema,
+        limits,
+        key,
+    } = environment;
+    let configuration = (key, patch, target, options);
+    let file = patch.file.to_owned();
+    let schema = Arc::clone(schema);
+    match (parse(patch, limits).map_err(within)?, target) {
+        (Parsed::Nothing, _) => Ok(Patches::Nothing),
+        (Parsed::Strategic(patches), None) => {
+            let named = patches
+                .into_iter()
+                .enumerate()
+                .map(|(number, patch)| Named {
+                    id: patch.id(&schema),
+                    file: file.clone(),
+                    context: Some(format!("the patch {file}")),
+                    renames: options.allow_name_change || options.allow_kind_change,
+                    step: merge_step(Ok(patch), options, &(configuration, number), environment),
+                });
+            Ok(Patches::Named(named.collect()))
+        }
         (Parsed::Strategic(patches), Some(target)) => {
             let mut patches = patches.into_iter();
             let (Some(one), None) = (patches.next(), patches.next()) else {
-                return Err(
+                return Err(within(
                     RenderError::invalid("a patch with a target must be one document")
                         .hint("remove `target`, or make each document an entry of its own"),
-                );
+                ));
             };
-            apply_to_selected(
-                objects,
-                &one,
-                &selector::select(objects, target, schema)?,
-                options,
-                schema,
-            )
+            let target = Matcher::new(target).map_err(within)?;
+            let one = with_texts(one);
+            let options = options.clone();
+            Ok(Patches::Selected(Step::new(
+                "patch",
+                &configuration,
+                move |object| {
+                    if !target.selects(object, &schema) {
+                        return Ok(Reach::Passed);
+                    }
+                    one.clone()
+                        .and_then(|mut one| {
+                            one.set_api_version(&object.gvk().api_version());
+                            merge(edit(object), one.node, &options, &schema)
+                        })
+                        .map_err(|error| error.within(format!("the patch {file}")))?;
+                    Ok(Reach::Touched)
+                },
+            )))
         }
-        (Parsed::Json(_), None) => Err(RenderError::invalid(
-            "must specify a target for a JSON patch",
-        )
-        .hint("add `target: {kind: ..., name: ...}` beside the patch")),
+        (Parsed::Json(_), None) => Err(within(
+            RenderError::invalid("must specify a target for a JSON patch")
+                .hint("add `target: {kind: ..., name: ...}` beside the patch"),
+        )),
         (Parsed::Json(patch), Some(target)) => {
-            for position in selector::select(objects, target, schema)? {
-                if let Some(object) = objects.list_mut().get_mut(position) {
-                    object.remember_name(schema);
-                    apply_json(object, &patch)?;
-                }
-            }
-            Ok(())
+            let target = Matcher::new(target).map_err(within)?;
+            Ok(Patches::Selected(Step::new(
+                "JSON patch",
+                &configuration,
+                move |object| {
+                    if !target.selects(object, &schema) {
+                        return Ok(Reach::Passed);
+                    }
+                    let object = edit(object);
+                    object.remember_name(&schema);
+                    apply_json(object, &patch)
+                        .map_err(|error| error.within(format!("the patch {file}")))?;
+                    Ok(Reach::Touched)
+                },
+            )))
         }
     }
-    .map_err(|error| error.within(format!("the patch {}", patch.file)))
 }
 
-/// Applies one entry of `patchesJson6902`.
-pub(crate) fn apply_json6902(
-    objects: &mut ResourceMap,
+/// Reads one entry of `patchesJson6902`.
+pub(crate) fn json6902(
     patch: PatchText<'_>,
     target: Option<&Selector>,
-    schema: &Arc<Schema>,
-    limits: &Limits,
-) -> Result<(), RenderError> {
+    environment: &Environment,
+) -> Result<Step<'static>, RenderError> {
     let target = target
         .filter(|target| !target.name.is_empty())
         .ok_or_else(|| {
             RenderError::invalid("must specify the target name of a JSON patch")
                 .hint("add `target: {kind: ..., name: ...}` beside the patch")
         })?;
-    let parsed = parse_json(patch, limits)?;
+    let parsed = parse_json(patch, &environment.limits)?;
     if parsed.is_empty() {
         return Err(RenderError::invalid("the patch appears to be empty"));
     }
-    for position in selector::select(objects, target, schema)? {
-        if let Some(object) = objects.list_mut().get_mut(position) {
-            apply_json(object, &parsed)?;
-        }
-    }
-    Ok(())
+    let configuration = (environment.key, patch, target);
+    let schema = Arc::clone(&environment.schema);
+    let target = Matcher::new(target)?;
+    Ok(Step::new(
+        "patchesJson6902",
+        &configuration,
+        move |object| {
+            if !target.selects(object, &schema) {
+                return Ok(Reach::Passed);
+            }
+            apply_json(edit(object), &parsed)?;
+            Ok(Reach::Touched)
+        },
+    ))
 }
 
-/// Applies one entry of `patchesStrategicMerge`, already read.
-pub(crate) fn apply_strategic_merge(
-    objects: &mut ResourceMap,
+/// The patches of a text of `patchesStrategicMerge`, already read.
+pub(crate) fn strategic_merges(
+    text: PatchText<'_>,
     patches: Vec<Resource>,
-    schema: &Arc<Schema>,
-) -> Result<(), RenderError> {
-    for patch in patches {
-        let position = find_target(objects, &patch, schema)?;
-        apply_to_selected(
-            objects,
-            &patch,
-            &[position],
-            &PatchOptions::default(),
-            schema,
-        )?;
-    }
-    Ok(())
+    environment: &Environment,
+) -> Vec<Named> {
+    let options = PatchOptions::default();
+    let named = patches
+        .into_iter()
+        .enumerate()
+        .map(|(number, patch)| Named {
+            id: patch.id(&environment.schema),
+            file: text.file.to_owned(),
+            context: None,
+            renames: false,
+            step: merge_step(with_texts(patch), &options, &(text, number), environment),
+        });
+    named.collect()
+}
+
+fn merge_step(
+    patch: Result<Resource, RenderError>,
+    options: &PatchOptions,
+    configuration: &impl Hash,
+    environment: &Environment,
+) -> Step<'static> {
+    let (options, schema) = (options.clone(), Arc::clone(&environment.schema));
+    let configuration = (environment.key, configuration);
+    Step::new("strategic merge", &configuration, move |object| {
+        merge(edit(object), patch.clone()?.node, &options, &schema)?;
+        Ok(Reach::Touched)
+    })
 }
 
 /// A text is tried as both kinds and must be exactly one.
@@ -153,8 +233,7 @@ fn parse_json(patch: PatchText<'_>, limits: &Limits) -> Result<JsonPatch, Render
     }
     let document = if patch.text.starts_with('[') {
         serde_json::from_str(patch.text).map_err(|error| {
-            let place =
-                crate::error::Place::new(patch.file, patch.text, error.line(), error.column());
+            let place = Place::new(patch.file, patch.text, error.line(), error.column());
             RenderError::malformed(format!("the JSON patch does not parse: {error}")).at(place)
         })?
     } else {
@@ -166,77 +245,63 @@ fn parse_json(patch: PatchText<'_>, limits: &Limits) -> Result<JsonPatch, Render
     JsonPatch::decode(document).map_err(wrong)
 }
 
-/// The one object that a patch without a target is for: by group, version, kind, namespace and
-/// name, present or former.
-fn find_target(
-    objects: &mut ResourceMap,
-    patch: &Resource,
-    schema: &Arc<Schema>,
-) -> Result<usize, RenderError> {
-    let id = patch.id(schema);
-    let mut matches = objects.with_any_id(&id, schema);
-    matches.retain(|at| {
-        objects
-            .get(*at)
-            .is_some_and(|object| !object.node.is_null_or_empty())
-    });
-    match matches.as_slice() {
-        [position] => Ok(*position),
-        [] => Err(RenderError::invalid(format!("no resource matches strategic merge patch {id}"))
-            .at(crate::error::Place::file_only(&patch.origin.file))
-            .hint("apiVersion, kind, name and namespace must be those of one resource as it is read; use `target` to select otherwise")),
-        several => Err(RenderError::invalid(format!(
-            "{} resources match strategic merge patch {id}",
-            several.len()
-        ))
-        .at(crate::error::Place::file_only(&patch.origin.file))
-        .hint("use `target` to select one of them")),
+impl Named {
+    /// The position of the one object that the patch is for: by group, version, kind, namespace
+    /// and name, present or former.
+    pub(crate) fn find(
+        &self,
+        objects: &mut ResourceMap,
+        schema: &Schema,
+    ) -> Result<usize, RenderError> {
+        let Self {
+            id, file, context, ..
+        } = self;
+        let matches = objects.with_any_id(id, schema);
+        let (what, hint) = match matches.as_slice() {
+            [position] => return Ok(*position),
+            [] => (
+                "no resource matches".to_owned(),
+                "apiVersion, kind, name and namespace must be those of one resource as it is read; use `target` to select otherwise",
+            ),
+            several => (
+                format!("{} resources match", several.len()),
+                "use `target` to select one of them",
+            ),
+        };
+        let error = RenderError::invalid(format!("{what} strategic merge patch {id}"));
+        let error = error.at(Place::file_only(file)).hint(hint);
+        Err(within(error, context.as_deref()))
     }
 }
 
-/// A patch for selected objects: its own name and kind do not matter, and its labels and
-/// annotations are taken as strings.
-fn apply_to_selected(
-    objects: &mut ResourceMap,
-    patch: &Resource,
-    positions: &[usize],
-    options: &PatchOptions,
-    schema: &Arc<Schema>,
-) -> Result<(), RenderError> {
-    for position in positions {
-        let Some(object) = objects.get(*position) else {
-            continue;
-        };
-        let mut patch = patch.clone();
-        patch.stringify("labels")?;
-        patch.stringify("annotations")?;
-        patch.set_api_version(&object.gvk().api_version());
-        apply_strategic(objects, *position, patch, options, schema)?;
+/// Says of an error in which patch it happened.
+pub(crate) fn within(error: RenderError, context: Option<&str>) -> RenderError {
+    match context {
+        Some(context) => error.within(context),
+        None => error,
     }
-    Ok(())
+}
+
+/// A patch for selected objects has its labels and annotations taken as strings.
+fn with_texts(mut patch: Resource) -> Result<Resource, RenderError> {
+    patch.stringify("labels")?;
+    patch.stringify("annotations")?;
+    Ok(patch)
 }
 
 /// Merges a patch into one object. Name, kind and namespace are put back afterwards.
-fn apply_strategic(
-    objects: &mut ResourceMap,
-    position: usize,
-    patch: Resource,
+fn merge(
+    object: &mut Resource,
+    patch: Node,
     options: &PatchOptions,
-    schema: &Arc<Schema>,
+    schema: &Schema,
 ) -> Result<(), RenderError> {
-    let renames = options.allow_name_change || options.allow_kind_change;
-    let object = if renames {
-        objects.list_mut().get_mut(position)
-    } else {
-        objects.get_mut(position)
-    };
-    let Some(object) = object else { return Ok(()) };
     let (kind, name) = (object.kind().to_owned(), object.name().to_owned());
     let namespace = object.namespace().to_owned();
-    if renames {
+    if options.allow_name_change || options.allow_kind_change {
         object.remember_name(schema);
     }
-    let kept = strategic_merge::merge(&mut object.node, patch.node, schema).map_err(|error| {
+    let kept = strategic_merge::merge(&mut object.node, patch, schema).map_err(|error| {
         RenderError::invalid(format!("cannot patch {}: {error}", object.describe()))
     })?;
     if !kept {

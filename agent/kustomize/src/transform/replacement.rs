@@ -1,27 +1,28 @@
 //! Replacements: a value of one object copied into fields of others.
 
-use std::sync::Arc;
-
+use crate::chain::{Chain, Reach, Step};
+use crate::digest;
+use crate::environment::Environment;
 use crate::error::RenderError;
 use crate::id::{Gvk, ResourceId};
 use crate::kustomization::{FieldOptions, ReplacementField, Source, Target};
 use crate::limits::Limits;
 use crate::path::{self, Found, New};
-use crate::resource::Resource;
+use crate::resource::{Resource, edit};
 use crate::resource_map::ResourceMap;
-use crate::schema::Schema;
 use crate::selector::Matcher;
 use crate::yaml::parse::{self, Dialect};
 use crate::yaml::{Node, Scalar, emit, json};
 
 const NAME: &str = "metadata.name";
 
-/// Applies one replacement.
-pub(crate) fn apply(
-    objects: &mut ResourceMap,
+/// Adds the steps of one replacement to a chain. Its value is taken now, so nothing may wait in
+/// the chain that changes it.
+pub(crate) fn push(
+    chain: &mut Chain<'static>,
+    objects: &ResourceMap,
     replacement: &ReplacementField,
-    schema: &Arc<Schema>,
-    limits: &Limits,
+    environment: &Environment,
 ) -> Result<(), RenderError> {
     let ReplacementField {
         path: _,
@@ -49,7 +50,7 @@ pub(crate) fn apply(
         (Some(source), None) => source_value_of(objects, source)?,
     };
     for target in targets {
-        apply_target(objects, &value, target, schema, limits)?;
+        chain.push(step(&value, target, environment)?);
     }
     Ok(())
 }
@@ -93,8 +94,15 @@ fn source_value_of(objects: &ResourceMap, source: &Source) -> Result<Node, Rende
             && (namespace.is_empty() || effective(namespace) == effective(written))
             && id.gvk.is_selected(&wanted)
     };
+    // Most objects are told apart by their names alone.
+    let is_called_so = |object: &&Resource| {
+        name.is_empty()
+            || object.name() == name
+            || object.former.iter().any(|former| former.name == *name)
+    };
     let mut matches = objects
         .iter()
+        .filter(is_called_so)
         .filter(|object| ids(object).iter().any(selects));
     let described = || {
         let parts = [kind, name, namespace].map(String::as_str);
@@ -171,13 +179,11 @@ fn part_of(value: &Node, options: &FieldOptions) -> Result<Node, RenderError> {
     }))
 }
 
-fn apply_target(
-    objects: &mut ResourceMap,
+fn step(
     value: &Node,
     target: &Target,
-    _schema: &Arc<Schema>,
-    limits: &Limits,
-) -> Result<(), RenderError> {
+    environment: &Environment,
+) -> Result<Step<'static>, RenderError> {
     let Some(select) = &target.select else {
         return Err(RenderError::invalid(
             "a replacement target must specify resources to select",
@@ -195,46 +201,42 @@ fn apply_target(
     } else {
         &target.field_paths
     };
-    let fields: Vec<(&String, Vec<String>)> = fields
+    let fields: Vec<(String, Vec<String>)> = fields
         .iter()
-        .map(|field| (field, path::split(field)))
+        .map(|field| (field.clone(), path::split(field)))
         .collect();
-    let selected: Vec<usize> = objects
-        .iter()
-        .enumerate()
-        .filter(|(_, object)| {
-            let ids = ids(object);
-            let any = |matcher: &Matcher| {
-                ids.iter()
-                    .any(|(id, namespace)| matcher.matches_id(id, namespace))
-            };
-            select.matches_labels(object)
-                && any(&select)
-                && !reject.iter().any(|matcher| {
-                    (matcher.has_labels() && matcher.matches_labels(object))
-                        || (matcher.has_id() && any(matcher))
-                })
-        })
-        .map(|(at, _)| at)
-        .collect();
-    if selected.is_empty() {
-        return Ok(());
-    }
-    let list = objects.list_mut();
-    for position in selected {
-        let Some(object) = list.get_mut(position) else {
-            continue;
-        };
+    let configuration = (environment.key, digest::of_tree(value), target);
+    let (value, options) = (value.clone(), target.options.clone());
+    let limits = environment.limits.clone();
+    Ok(Step::new("replacement", &configuration, move |object| {
+        if !is_selected(object, &select, &reject) {
+            return Ok(Reach::Passed);
+        }
+        let object = edit(object);
         for (field, steps) in &fields {
-            let options = target.options.as_ref();
-            let copied = copy(&mut object.node, value, field, steps, options, limits);
+            let options = options.as_ref();
+            let copied = copy(&mut object.node, &value, field, steps, options, &limits);
             copied.map_err(|error| {
                 RenderError::invalid(format!("{error} of {}", object.describe()))
             })?;
         }
         object.settle_aliases();
-    }
-    Ok(())
+        Ok(Reach::Touched)
+    }))
+}
+
+fn is_selected(object: &Resource, select: &Matcher, reject: &[Matcher]) -> bool {
+    let ids = ids(object);
+    let any = |matcher: &Matcher| {
+        ids.iter()
+            .any(|(id, namespace)| matcher.matches_id(id, namespace))
+    };
+    select.matches_labels(object)
+        && any(select)
+        && !reject.iter().any(|matcher| {
+            (matcher.has_labels() && matcher.matches_labels(object))
+                || (matcher.has_id() && any(matcher))
+        })
 }
 
 fn copy(

@@ -412,7 +412,8 @@ fn set_field(map: &mut Mapping, name: &str, mut value: Node) {
             changes: alias.changes + 1,
             ..alias
         });
-        if new.style != Style::Plain {
+        // A type that is written out belongs to the value, quotes belong to the field.
+        if !matches!(new.style, Style::Plain | Style::Tagged) {
             new.tag = Tag::Str;
         }
     }

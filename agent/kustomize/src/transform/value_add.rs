@@ -3,21 +3,22 @@
 use std::sync::Arc;
 
 use super::namespace::{Existing, NamespaceChange, Subjects};
+use crate::chain::{Reach, Step};
+use crate::environment::Environment;
 use crate::error::RenderError;
 use crate::field_spec::path_steps;
 use crate::plugin::ValueTarget;
-use crate::resource_map::ResourceMap;
-use crate::schema::Schema;
-use crate::selector;
+use crate::resource::edit;
+use crate::selector::Matcher;
 use crate::yaml::{Mapping, Node};
 
 /// Writes the value into one target.
-pub(crate) fn apply(
-    objects: &mut ResourceMap,
-    value: &str,
+pub(crate) fn step(
+    value: String,
     target: &ValueTarget,
-    schema: &Arc<Schema>,
-) -> Result<(), RenderError> {
+    environment: &Environment,
+) -> Result<Step<'static>, RenderError> {
+    let configuration = (environment.key, value.clone(), target.clone());
     let ValueTarget {
         selector,
         field_path,
@@ -31,31 +32,34 @@ pub(crate) fn apply(
             "value of filePathPosition ({file_path_position}) cannot be negative"
         ))
     })?;
-    let selected = match selector {
-        None => (0..objects.len()).collect(),
-        Some(selector) => selector::select(objects, selector, schema)?,
-    };
+    let selector = selector.as_ref().map(Matcher::new).transpose()?;
     let steps = path_steps(field_path, '/');
-    for at in selected {
-        let Some(object) = objects.list_mut().get_mut(at) else {
-            continue;
-        };
-        if field_path == "metadata/namespace" {
-            NamespaceChange {
-                namespace: value,
-                specs: &[],
-                existing: Existing::Replaced,
-                subjects: Subjects::Default,
-            }
-            .apply_to(object, schema)?;
-            continue;
+    let namespace = (field_path == "metadata/namespace").then(|| NamespaceChange {
+        namespace: value.clone(),
+        specs: Vec::new(),
+        existing: Existing::Replaced,
+        subjects: Subjects::Default,
+    });
+    let schema = Arc::clone(&environment.schema);
+    let field_path = field_path.clone();
+    Ok(Step::new("value", &configuration, move |object| {
+        if selector
+            .as_ref()
+            .is_some_and(|selector| !selector.selects(object, &schema))
+        {
+            return Ok(Reach::Passed);
+        }
+        let object = edit(object);
+        if let Some(change) = &namespace {
+            change.apply_to(object, &schema)?;
+            return Ok(Reach::Touched);
         }
         let place = object.describe();
-        write(&mut object.node, &steps, value, position).map_err(|error| {
+        write(&mut object.node, &steps, &value, position).map_err(|error| {
             RenderError::invalid(format!("cannot set {field_path} of {place}: {error}"))
         })?;
-    }
-    Ok(())
+        Ok(Reach::Touched)
+    }))
 }
 
 fn write(node: &mut Node, steps: &[String], value: &str, position: usize) -> Result<(), String> {

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::chain::{Reach, Step};
 use crate::error::RenderError;
 use crate::field_path::{self, Create};
 use crate::field_spec::FieldSpec;
 use crate::id::{Gvk, ResourceId};
 use crate::kustomization::Var;
 use crate::path;
-use crate::resource::Resource;
+use crate::resource::{Resource, edit};
 use crate::resource_map::ResourceMap;
 use crate::schema::Schema;
 use crate::yaml::resolve::{self, Typed};
@@ -106,35 +107,40 @@ fn target_id(var: &Var) -> ResourceId {
     }
 }
 
-/// Replaces every variable by its value.
-pub(crate) fn resolve(
-    objects: &mut ResourceMap,
-    variables: &Variables,
-    specs: &[FieldSpec],
-) -> Result<(), RenderError> {
-    if variables.is_empty() {
-        return Ok(());
-    }
+/// Replaces every variable by the value that it has now.
+pub(crate) fn step<'a>(
+    objects: &ResourceMap,
+    variables: &'a Variables,
+    specs: &'a [FieldSpec],
+) -> Result<Step<'a>, RenderError> {
     let mut values = BTreeMap::new();
     for (name, var) in variables {
         values.insert(name.as_str(), value_of(objects, var)?);
     }
-    for object in objects.contents_mut() {
-        let gvk = object.gvk();
-
-        for spec in specs.iter().filter(|spec| gvk.is_selected(&spec.gvk)) {
-            let replaced =
-                field_path::apply(&mut object.node, &gvk, spec, Create::Never, &mut |node| {
-                    replace_in(node, &values)
-                });
-            replaced.map_err(|error| {
-                let place = object.describe();
-                RenderError::invalid(format!("cannot replace variables of {place}: {error}"))
-            })?;
-        }
-        object.settle_aliases();
-    }
-    Ok(())
+    Ok(Step::new(
+        "variables",
+        &(values.clone(), specs),
+        move |object| {
+            let gvk = object.gvk();
+            let is_for = |spec: &&FieldSpec| gvk.is_selected(&spec.gvk);
+            if values.is_empty() || !specs.iter().any(|spec| is_for(&spec)) {
+                return Ok(Reach::Passed);
+            }
+            let object = edit(object);
+            for spec in specs.iter().filter(is_for) {
+                let replaced =
+                    field_path::apply(&mut object.node, &gvk, spec, Create::Never, &mut |node| {
+                        replace_in(node, &values)
+                    });
+                replaced.map_err(|error| {
+                    let place = object.describe();
+                    RenderError::invalid(format!("cannot replace variables of {place}: {error}"))
+                })?;
+            }
+            object.settle_aliases();
+            Ok(Reach::Touched)
+        },
+    ))
 }
 
 /// The value of a variable; `None` for a list or a map, which cannot be put into a text.

@@ -19,6 +19,11 @@ const WIDTH: usize = 80;
 /// Keys longer than this are written with `? `.
 const SIMPLE_KEY: usize = 128;
 
+/// Whether the text of a string is written as it is, as a value in a block.
+pub(crate) fn is_written_plain(text: &str) -> bool {
+    style(text, &Shape::of(text), Position::Value) == Style::Plain
+}
+
 /// Writes one document, ending in a line feed.
 pub(crate) fn document(value: &Value, out: &mut String) {
     Writer {
@@ -265,7 +270,9 @@ impl Writer<'_> {
             node::Style::Literal | node::Style::Folded => {
                 self.styled(text, node::Style::Double, indent);
             }
-            node::Style::Single | node::Style::Double => self.styled(text, style, indent),
+            node::Style::Single | node::Style::Double | node::Style::Tagged => {
+                self.styled(text, style, indent);
+            }
         }
     }
 
@@ -279,7 +286,8 @@ impl Writer<'_> {
             | node::Style::Single
             | node::Style::Double
             | node::Style::Literal
-            | node::Style::Folded => Style::Double,
+            | node::Style::Folded
+            | node::Style::Tagged => Style::Double,
         };
         self.write(text, wanted, indent, true);
     }

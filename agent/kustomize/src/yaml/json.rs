@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Number, Value};
 
+use super::emit;
 use super::node::{Layout, Mapping, Node, Scalar, Style, Tag};
 use super::resolve::{self, Typed};
 
@@ -129,10 +130,10 @@ pub(crate) fn from_value(value: Value) -> Node {
         Value::String(text) => {
             // go-yaml writes plain what reads back as a string and quotes the rest, and later
             // renames treat the two differently.
-            let style = if resolve::needs_quotes(&text) || text.contains('\n') {
-                Style::Double
-            } else {
+            let style = if emit::is_written_plain(&text) {
                 Style::Plain
+            } else {
+                Style::Double
             };
             Node::Scalar(Scalar {
                 text,

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use super::resolve;
 
@@ -19,7 +20,7 @@ pub(crate) enum Node {
 
 /// How a list or map was written. Objects are printed in blocks whatever they were; a text inside
 /// a text keeps its layout.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) enum Layout {
     #[default]
     Block,
@@ -33,16 +34,21 @@ impl Layout {
     }
 }
 
-/// A list.
+/// A list. Copies share their elements until one of them is changed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sequence {
-    items: Vec<Node>,
+    items: Arc<Vec<Node>>,
     pub(crate) layout: Layout,
 }
 
 impl Sequence {
     pub(crate) fn new(items: Vec<Node>, layout: Layout) -> Self {
+        let items = Arc::new(items);
         Self { items, layout }
+    }
+
+    fn into_items(self) -> Vec<Node> {
+        Arc::unwrap_or_clone(self.items)
     }
 }
 
@@ -75,7 +81,7 @@ impl std::ops::Deref for Sequence {
 
 impl std::ops::DerefMut for Sequence {
     fn deref_mut(&mut self) -> &mut Vec<Node> {
-        &mut self.items
+        Arc::make_mut(&mut self.items)
     }
 }
 
@@ -84,7 +90,7 @@ impl IntoIterator for Sequence {
     type IntoIter = std::vec::IntoIter<Node>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.items.into_iter()
+        self.into_items().into_iter()
     }
 }
 
@@ -102,12 +108,12 @@ impl<'a> IntoIterator for &'a mut Sequence {
     type IntoIter = std::slice::IterMut<'a, Node>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.items.iter_mut()
+        self.iter_mut()
     }
 }
 
 /// The type a scalar has under the reader's rules.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Tag {
     Null,
     Bool,
@@ -134,17 +140,19 @@ impl Tag {
 }
 
 /// How a scalar was written. Only a plain one has a type by its text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Style {
     Plain,
     Single,
     Double,
     Literal,
     Folded,
+    /// With its type in front of it: `!!int "5"`.
+    Tagged,
 }
 
 /// A leaf of the tree.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub(crate) struct Scalar {
     pub(crate) text: String,
     pub(crate) tag: Tag,
@@ -159,7 +167,7 @@ pub(crate) struct Scalar {
 /// parents, so a later change in one place shows in all of them: an overlay that changes a label
 /// in `metadata` only changes the selector that a base made with it. [`super::alias::settle`]
 /// does what shared nodes do by themselves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Alias {
     pub(crate) group: NonZeroU32,
     /// Changes to this scalar; the member with the most decides for its group.
@@ -264,6 +272,27 @@ impl Node {
         }
     }
 
+    /// About how many bytes of memory the value takes beside its copies: what it shares with one
+    /// of them counts for nothing.
+    pub(crate) fn weight(&self) -> usize {
+        const ENTRY: usize = size_of::<(String, Node)>() + 16;
+        match self {
+            Self::Scalar(scalar) => scalar.text.len() + 16,
+            Self::Sequence(items) if Arc::strong_count(&items.items) > 1 => 0,
+            Self::Sequence(items) => {
+                let weight = |item: &Self| size_of::<Self>() + item.weight();
+                items.iter().map(weight).sum()
+            }
+            Self::Mapping(map) if Arc::strong_count(&map.shared) > 1 => 0,
+            Self::Mapping(map) => {
+                let entries = map.iter();
+                entries
+                    .map(|(key, value)| ENTRY + key.len() + value.weight())
+                    .sum()
+            }
+        }
+    }
+
     /// What kind of value this is, in words for an error.
     pub(crate) fn kind(&self) -> &'static str {
         match self {
@@ -324,12 +353,27 @@ impl Node {
 struct Index(HashMap<String, usize>);
 
 /// A map with its keys in reading order. Small maps, nearly all of them, are searched; a large
-/// one carries an index, so that no operation on a huge `ConfigMap` is quadratic.
+/// one carries an index, so that no operation on a huge `ConfigMap` is quadratic. Copies share
+/// their entries until one of them is changed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Mapping {
-    entries: Vec<(String, Node)>,
-    index: Option<Box<Index>>,
+    shared: Arc<Entries>,
     pub(crate) layout: Layout,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Entries {
+    list: Vec<(String, Node)>,
+    index: Option<Box<Index>>,
+}
+
+impl Entries {
+    fn position(&self, key: &str) -> Option<usize> {
+        match &self.index {
+            Some(index) => index.0.get(key).copied(),
+            None => self.list.iter().position(|(name, _)| name == key),
+        }
+    }
 }
 
 impl PartialEq for Mapping {
@@ -350,44 +394,38 @@ impl Mapping {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.entries.len()
+        self.shared.list.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.shared.list.is_empty()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Node)> {
-        self.entries
-            .iter()
-            .map(|(key, value)| (key.as_str(), value))
+        let entries = self.shared.list.iter();
+        entries.map(|(key, value)| (key.as_str(), value))
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (&str, &mut Node)> {
-        self.entries
-            .iter_mut()
-            .map(|(key, value)| (key.as_str(), value))
-    }
-
-    fn position(&self, key: &str) -> Option<usize> {
-        match &self.index {
-            Some(index) => index.0.get(key).copied(),
-            None => self.entries.iter().position(|(name, _)| name == key),
-        }
+        let entries = Arc::make_mut(&mut self.shared).list.iter_mut();
+        entries.map(|(key, value)| (key.as_str(), value))
     }
 
     pub(crate) fn contains(&self, key: &str) -> bool {
-        self.position(key).is_some()
+        self.shared.position(key).is_some()
     }
 
     pub(crate) fn get(&self, key: &str) -> Option<&Node> {
-        let position = self.position(key)?;
-        self.entries.get(position).map(|(_, value)| value)
+        let position = self.shared.position(key)?;
+        self.shared.list.get(position).map(|(_, value)| value)
     }
 
+    /// The value of `key` for a change. Entries that another copy shares are copied, unless the
+    /// key is missing.
     pub(crate) fn get_mut(&mut self, key: &str) -> Option<&mut Node> {
-        let position = self.position(key)?;
-        self.entries.get_mut(position).map(|(_, value)| value)
+        let position = self.shared.position(key)?;
+        let entries = Arc::make_mut(&mut self.shared);
+        entries.list.get_mut(position).map(|(_, value)| value)
     }
 
     /// Sets a value; the key keeps its place if it was there.
@@ -402,43 +440,40 @@ impl Mapping {
 
     /// Adds a key that is known to be new.
     pub(crate) fn push(&mut self, key: String, value: Node) {
-        let position = self.entries.len();
-        if let Some(index) = &mut self.index {
-            index.0.insert(key.clone(), position);
+        let Entries { list, index } = Arc::make_mut(&mut self.shared);
+        if let Some(index) = index {
+            index.0.insert(key.clone(), list.len());
         }
-        self.entries.push((key, value));
-        if self.index.is_none() && self.entries.len() > Self::SEARCHED {
-            let index = self
-                .entries
-                .iter()
-                .enumerate()
-                .map(|(at, (name, _))| (name.clone(), at))
-                .collect();
-            self.index = Some(Box::new(Index(index)));
+        list.push((key, value));
+        if index.is_none() && list.len() > Self::SEARCHED {
+            let names = list.iter().map(|(name, _)| name.clone());
+            let positions = names.zip(0..).collect();
+            *index = Some(Box::new(Index(positions)));
         }
     }
 
     /// The value of `key`, which is set to `default` first if the key is missing.
     pub(crate) fn entry(&mut self, key: &str, default: impl FnOnce() -> Node) -> &mut Node {
-        let position = self.position(key).unwrap_or_else(|| {
-            self.insert(key, default());
-            self.entries.len() - 1
+        let position = self.shared.position(key).unwrap_or_else(|| {
+            self.push(key.to_owned(), default());
+            self.len() - 1
         });
         #[expect(
             clippy::indexing_slicing,
             reason = "the position was found or appended above"
         )]
-        &mut self.entries[position].1
+        &mut Arc::make_mut(&mut self.shared).list[position].1
     }
 
     /// Takes a key out. The last entry takes its place, so that removal never costs more than a
     /// look-up; the order of keys shows nowhere in the output.
     pub(crate) fn remove(&mut self, key: &str) -> Option<Node> {
-        let position = self.position(key)?;
-        let (_, value) = self.entries.swap_remove(position);
-        if let Some(index) = &mut self.index {
+        let position = self.shared.position(key)?;
+        let Entries { list, index } = Arc::make_mut(&mut self.shared);
+        let (_, value) = list.swap_remove(position);
+        if let Some(index) = index {
             index.0.remove(key);
-            if let Some((moved, _)) = self.entries.get(position) {
+            if let Some((moved, _)) = list.get(position) {
                 index.0.insert(moved.clone(), position);
             }
         }
@@ -446,7 +481,7 @@ impl Mapping {
     }
 
     pub(crate) fn into_entries(self) -> Vec<(String, Node)> {
-        self.entries
+        Arc::unwrap_or_clone(self.shared).list
     }
 }
 

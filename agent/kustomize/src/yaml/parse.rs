@@ -520,7 +520,7 @@ impl<'a> Reader<'a> {
         Ok(Scalar {
             text,
             tag,
-            style: Style::Double,
+            style: Style::Tagged,
             alias: None,
         })
     }

@@ -3,13 +3,35 @@
 #[cfg(test)]
 mod cases;
 #[cfg(test)]
+mod corpus;
+#[cfg(test)]
 mod differential;
+#[cfg(test)]
+mod fuzz;
+#[cfg(test)]
+mod memo;
 #[cfg(test)]
 mod mutations;
 #[cfg(test)]
+mod random;
+#[cfg(test)]
+mod random_object;
+#[cfg(test)]
 mod random_tree;
 #[cfg(test)]
+mod reference;
+#[cfg(test)]
 mod safety;
+#[cfg(test)]
+mod scalars;
+#[cfg(test)]
+mod targets;
+
+/// The number in an environment variable.
+#[cfg(test)]
+fn number(variable: &str, default: u64) -> u64 {
+    std::env::var(variable).map_or(default, |text| text.parse().unwrap())
+}
 
 #[cfg(test)]
 mod listed {

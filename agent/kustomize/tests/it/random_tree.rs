@@ -3,158 +3,20 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-/// A deterministic source of choices (`SplitMix64`).
-pub(crate) struct Random(u64);
-
-impl Random {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0xD1B5_4A32_D192_ED03)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
-    }
-
-    pub(crate) fn below(&mut self, bound: usize) -> usize {
-        usize::try_from(self.next() % bound as u64).unwrap()
-    }
-
-    /// True in so many of a hundred cases.
-    fn chance(&mut self, percent: u64) -> bool {
-        self.next() % 100 < percent
-    }
-
-    fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
-        from[self.below(from.len())]
-    }
-}
+use super::random::Random;
+use super::random_object::WORKLOADS;
+use super::scalars::{SCALARS, TEXTS};
 
 /// Files by path.
 pub(crate) type Files = BTreeMap<String, String>;
 
-/// Scalars as people write them, well and badly.
-const SCALARS: &[&str] = &[
-    "plain",
-    "\"quoted\"",
-    "'single'",
-    "yes",
-    "\"yes\"",
-    "no",
-    "on",
-    "off",
-    "y",
-    "N",
-    "true",
-    "\"true\"",
-    "False",
-    "null",
-    "~",
-    "\"\"",
-    "''",
-    "0",
-    "1",
-    "\"1\"",
-    "-7",
-    "012",
-    "0o17",
-    "0x1F",
-    "0b11",
-    "1_000",
-    "1.0",
-    "1.50",
-    "1e3",
-    "0.1e-7",
-    ".5",
-    "\"1.10\"",
-    "123456789012345678901234567890",
-    "9007199254740993",
-    "1:30",
-    "2020-01-01",
-    "2020-01-01T10:20:30Z",
-    "\"2020-01-01\"",
-    "=",
-    "\"<<\"",
-    "a: b",
-    "\"a: b\"",
-    "\"# no comment\"",
-    "a#b",
-    "\"- x\"",
-    "-x",
-    "\"*star\"",
-    "\"&and\"",
-    "\"!bang\"",
-    "\"%percent\"",
-    "\"@at\"",
-    "\"`tick`\"",
-    "\"tab\\there\"",
-    "\"trailing \"",
-    "\" leading\"",
-    "\"line\\nbreak\\n\"",
-    "\"two\\n\\nbreaks\"",
-    "\"\\nfirst\"",
-    "\"  indented\\nblock\"",
-    "é",
-    "\"\\U0001F600\"",
-    "\"\\u00A0x\"",
-    "\"cr\\rhere\"",
-    "\"don't\"",
-    "'say \"hi\"'",
-    "\"back\\\\slash\"",
-    "x,y",
-    "\"[x]\"",
-    "\"{x}\"",
-    "a very long text that goes on and on until it is certainly longer than eighty columns and must be folded",
-    "'a very long quoted: text that goes on and on until it is certainly longer than eighty columns ok'",
-    "\"trailing colon:\"",
-    "\"?\"",
-    "\"? x\"",
-    "\"---\"",
-    "\"...\"",
-    "--",
-    "!!str 5",
-    "!!int \"5\"",
-];
-
-/// Scalars that are strings wherever they stand.
-const TEXTS: &[&str] = &[
-    "plain",
-    "\"quoted\"",
-    "'single'",
-    "\"yes\"",
-    "\"1\"",
-    "\"true\"",
-    "\"\"",
-    "a-b",
-    "\"a: b\"",
-    "\"null\"",
-    "\"line\\nbreak\\n\"",
-    "\"012\"",
-    "\"1e3\"",
-    "\"x,y\"",
-    "\"trailing \"",
-];
-
 const NAMES: &[&str] = &["web", "api", "db", "cache", "queue", "one", "two"];
 
-/// Kinds with pods in them: api version, kind, and the path to the pod's spec.
-const WORKLOADS: &[(&str, &str, &str)] = &[
-    ("apps/v1", "Deployment", "template"),
-    ("apps/v1", "StatefulSet", "template"),
-    ("apps/v1", "DaemonSet", "template"),
-    ("batch/v1", "Job", "template"),
-    ("batch/v1", "CronJob", "jobTemplate"),
-    ("v1", "Pod", ""),
-];
-
-struct Maker {
-    random: Random,
+pub(crate) struct Maker {
+    pub(crate) random: Random,
     files: Files,
     /// Every object made: api version, kind, name.
-    objects: Vec<(&'static str, &'static str, String)>,
+    pub(crate) objects: Vec<(&'static str, &'static str, String)>,
 }
 
 /// Makes a tree whose top kustomization is in `top`.
@@ -177,11 +39,11 @@ pub(crate) fn tree(seed: u64) -> Files {
 }
 
 impl Maker {
-    fn scalar(&mut self) -> &'static str {
+    pub(crate) fn scalar(&mut self) -> &'static str {
         self.random.pick(SCALARS)
     }
 
-    fn text(&mut self) -> &'static str {
+    pub(crate) fn text(&mut self) -> &'static str {
         self.random.pick(TEXTS)
     }
 
@@ -516,224 +378,10 @@ impl Maker {
             "replacements:\n- source: {{kind: {kind}, name: {name}, fieldPath: {source}}}\n  targets:\n  - select: {{kind: {target}}}\n    fieldPaths: ['{field}']\n{options}"
         );
     }
-
-    fn object(&mut self, name: &str) -> String {
-        let choice = self.random.below(14);
-        if choice < 6 {
-            return self.workload(name);
-        }
-        let value = self.scalar();
-        let (version, kind, body): (&str, &str, String) = match choice {
-            6 => ("v1", "Service", self.service()),
-            7 => ("v1", "ConfigMap", {
-                let other = self.scalar();
-                format!(
-                    "data:\n  a: {}\n  \"b\": {}\n  multi: |\n    line one\n      line two\n\n    end\n  {}: x\nodd: {value}\nlist: [{other}, {{k: {value}}}]\n",
-                    self.text(),
-                    self.text(),
-                    self.random
-                        .pick(&["c", "\"1\"", "\"yes\"", "a10", "a9", "A", "_"])
-                )
-            }),
-            8 => (
-                "v1",
-                "ServiceAccount",
-                "imagePullSecrets:\n- name: conf0\n".to_owned(),
-            ),
-            9 => (
-                "rbac.authorization.k8s.io/v1",
-                "RoleBinding",
-                format!(
-                    "roleRef:\n  apiGroup: rbac.authorization.k8s.io\n  kind: Role\n  name: {name}\nsubjects:\n- kind: ServiceAccount\n  name: {}\n- kind: ServiceAccount\n  name: default\n  namespace: other\n",
-                    self.known("ServiceAccount")
-                ),
-            ),
-            10 => (
-                "networking.k8s.io/v1",
-                "Ingress",
-                format!(
-                    "spec:\n  tls:\n  - secretName: conf0\n  rules:\n  - host: h\n    http:\n      paths:\n      - path: /\n        pathType: Prefix\n        backend:\n          service:\n            name: {}\n            port: {{number: 80}}\n",
-                    self.known("Service")
-                ),
-            ),
-            11 => (
-                "autoscaling/v2",
-                "HorizontalPodAutoscaler",
-                format!(
-                    "spec:\n  scaleTargetRef:\n    apiVersion: apps/v1\n    kind: Deployment\n    name: {}\n  maxReplicas: 3\n",
-                    self.known("Deployment")
-                ),
-            ),
-            12 => ("v1", "Namespace", "spec: {}\n".to_owned()),
-            _ => (
-                "example.com/v1",
-                "Thing",
-                format!(
-                    "spec:\n  value: {value}\n  list:\n  - {value}\n  - x: {value}\n    y: []\n  - [a, {value}]\n  map:\n    deep: {{}}\n    other: &anchor {{p: {value}}}\n    again: *anchor\n    merged:\n      <<: *anchor\n      q: 1\n"
-                ),
-            ),
-        };
-        self.with_metadata(version, kind, name, &body)
-    }
-
-    /// A name that some object of the kind has, if there is one.
-    fn known(&mut self, kind: &str) -> String {
-        let known: Vec<String> = self
-            .objects
-            .iter()
-            .filter(|(_, k, _)| *k == kind)
-            .map(|(_, _, name)| name.clone())
-            .collect();
-        if known.is_empty() {
-            "web00".to_owned()
-        } else {
-            known[self.random.below(known.len())].clone()
-        }
-    }
-
-    fn with_metadata(&mut self, version: &str, kind: &str, name: &str, body: &str) -> String {
-        let fixed: (&'static str, &'static str) = [
-            ("v1", "Service"),
-            ("v1", "ConfigMap"),
-            ("v1", "ServiceAccount"),
-            ("rbac.authorization.k8s.io/v1", "RoleBinding"),
-            ("networking.k8s.io/v1", "Ingress"),
-            ("autoscaling/v2", "HorizontalPodAutoscaler"),
-            ("v1", "Namespace"),
-            ("example.com/v1", "Thing"),
-            ("apps/v1", "Deployment"),
-            ("apps/v1", "StatefulSet"),
-            ("apps/v1", "DaemonSet"),
-            ("batch/v1", "Job"),
-            ("batch/v1", "CronJob"),
-            ("v1", "Pod"),
-        ]
-        .into_iter()
-        .find(|(v, k)| *v == version && *k == kind)
-        .unwrap();
-        self.objects.push((fixed.0, fixed.1, name.to_owned()));
-        let mut text = format!("apiVersion: {version}\nkind: {kind}\nmetadata:\n  name: {name}\n");
-        if self.random.chance(40) {
-            let _ = writeln!(
-                text,
-                "  labels:\n    app: {}\n    tier: {}",
-                self.random.pick(&["web", "x", "\"1\""]),
-                self.text()
-            );
-        }
-        if self.random.chance(25) {
-            let _ = writeln!(
-                text,
-                "  annotations:\n    note: {}\n    zero: {}",
-                self.text(),
-                self.scalar()
-            );
-        }
-        if self.random.chance(15) {
-            let _ = writeln!(
-                text,
-                "  namespace: {}",
-                self.random.pick(&["prod", "default", "elsewhere"])
-            );
-        }
-        text.push_str(body);
-        text
-    }
-
-    fn service(&mut self) -> String {
-        self.random.pick(&[
-            "spec:\n  selector: {app: web}\n  ports:\n  - port: 80\n    targetPort: http\n",
-            "spec:\n  ports:\n  - {port: 80, protocol: TCP}\n  - {port: 443, protocol: TCP, name: tls}\n",
-            "spec:\n  ports:\n  - {port: 80}\n  - {port: 53, protocol: UDP}\n",
-            "spec:\n  clusterIP: None\n  ports: []\n",
-        ]).to_owned()
-    }
-
-    fn workload(&mut self, name: &str) -> String {
-        let (version, kind, template) = WORKLOADS[self.random.below(WORKLOADS.len())];
-        let image = self.random.pick(&[
-            "nginx",
-            "nginx:1.25",
-            "reg.io/app@sha256:00",
-            "reg.io:5000/app:v1",
-            "\"nginx:1\"",
-        ]);
-        let (a, b) = (self.text(), self.scalar());
-        let mut pod = format!(
-            "containers:\n- name: main\n  image: {image}\n  env:\n  - name: A\n    value: {a}\n  - name: B\n    value: {b}\n"
-        );
-        if self.random.chance(50) {
-            pod.push_str(
-                "  - name: C\n    valueFrom:\n      configMapKeyRef: {name: conf0, key: a}\n",
-            );
-        }
-        if self.random.chance(40) {
-            pod.push_str(
-                "  ports:\n  - containerPort: 80\n  - containerPort: 53\n    protocol: UDP\n",
-            );
-        }
-        if self.random.chance(30) {
-            pod.push_str(
-                "  envFrom:\n  - configMapRef: {name: conf1}\n  - secretRef: {name: conf0}\n",
-            );
-        }
-        if self.random.chance(30) {
-            pod.push_str("- name: helper\n  image: helper:2\n");
-        }
-        if self.random.chance(25) {
-            pod.push_str("initContainers:\n- name: init\n  image: nginx:init\n");
-        }
-        if self.random.chance(40) {
-            pod.push_str("volumes:\n- name: data\n  emptyDir: {}\n- name: conf\n  configMap: {name: conf0}\n");
-        }
-        if self.random.chance(20) {
-            let account = self.known("ServiceAccount");
-            let _ = writeln!(pod, "serviceAccountName: {account}");
-        }
-        if self.random.chance(20) {
-            pod.push_str(
-                "tolerations:\n- key: k\n  operator: Exists\nnodeSelector: {disk: ssd, gone: x}\n",
-            );
-        }
-        if self.random.chance(15) {
-            pod.push_str("hostAliases:\n- ip: 1.2.3.4\n  hostnames: [a]\n- ip: 5.6.7.8\n");
-        }
-        let labels = "metadata:\n  labels:\n    app: web\n";
-        let body = match template {
-            "" => format!("spec:\n{}\n", indented(&pod, 2)),
-            "template" => {
-                let mut body = "spec:\n".to_owned();
-                if kind == "Deployment" || kind == "StatefulSet" {
-                    let _ = writeln!(
-                        body,
-                        "  replicas: {}",
-                        self.random.pick(&["1", "\"2\"", "3"])
-                    );
-                }
-                if self.random.chance(60) {
-                    body.push_str("  selector:\n    matchLabels: {app: web}\n");
-                }
-                if kind == "StatefulSet" && self.random.chance(50) {
-                    body.push_str("  serviceName: web00\n  volumeClaimTemplates:\n  - metadata: {name: data}\n    spec: {storageClassName: fast}\n");
-                }
-                let _ = write!(
-                    body,
-                    "  template:\n{}\n    spec:\n{}\n",
-                    indented(labels, 4),
-                    indented(&pod, 6)
-                );
-                body
-            }
-            _ => format!(
-                "spec:\n  schedule: \"* * * * *\"\n  jobTemplate:\n    spec:\n      template:\n        spec:\n{}\n",
-                indented(&pod, 10)
-            ),
-        };
-        self.with_metadata(version, kind, name, &body)
-    }
 }
 
-fn indented(text: &str, by: usize) -> String {
+/// The text with so many blanks in front of each line.
+pub(crate) fn indented(text: &str, by: usize) -> String {
     let space = " ".repeat(by);
     let lines: Vec<String> = text
         .trim_end()
