@@ -30,7 +30,8 @@ type Grpc = ImmuServiceClient<Channel>;
 
 /// A connection to one immudb server.
 ///
-/// Nothing is connected before the first call, and a connection that broke is made again by the next one.
+/// Nothing is connected before the first call. A call that finds the connection broken fails, since it may
+/// have been carried out; the next one connects again.
 pub struct Client {
     server: Address,
     endpoint: Endpoint,
@@ -92,9 +93,8 @@ impl Client {
     pub async fn version(&mut self) -> Result<String, ClientError> {
         let mut grpc = self.grpc.clone();
         let answer = self.within("Health", grpc.health(())).await?;
-        answer
-            .map(|health| health.version)
-            .map_err(|status| self.error("Health", &status, None))
+        let health = answer.map_err(|status| self.error("Health", &status, None))?;
+        Ok(without_commit(&health.version).to_owned())
     }
 
     /// The databases that the user may see, with `systemdb`, which no listing has.
@@ -469,6 +469,13 @@ fn grpc(endpoint: &Endpoint) -> Grpc {
     ImmuServiceClient::new(endpoint.connect_lazy()).max_decoding_message_size(LARGEST_ANSWER)
 }
 
+/// The server reports `<version>-<commit>`; replication compares the version alone.
+fn without_commit(version: &str) -> &str {
+    version
+        .rsplit_once('-')
+        .map_or(version, |(version, _)| version)
+}
+
 /// Asks for a transaction without its entries.
 fn no_entries() -> EntriesSpec {
     let exclude = Some(EntryTypeSpec {
@@ -478,5 +485,22 @@ fn no_entries() -> EntriesSpec {
         kv_entries_spec: exclude,
         z_entries_spec: exclude,
         sql_entries_spec: exclude,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_told_without_its_commit() {
+        for (reported, expected) in [
+            ("1.11.1-37ebcefe4", "1.11.1"),
+            ("1.10.0-", "1.10.0"),
+            ("1.12.0-RC1-37ebcefe4", "1.12.0-RC1"),
+            ("1.11.1", "1.11.1"),
+        ] {
+            assert_eq!(without_commit(reported), expected);
+        }
     }
 }

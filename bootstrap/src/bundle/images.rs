@@ -142,7 +142,17 @@ pub(super) fn image_sets(tree: &SourceTree) -> Result<Vec<ImageSet>, Problem> {
         ImageSet {
             name: "agent",
             inputs: &["agent", "debian-git"],
-            images: vec![agent_image()],
+            images: vec![
+                agent_image(
+                    "agent",
+                    Tag::Content {
+                        version: env!("CARGO_PKG_VERSION").to_owned(),
+                        file: "bin/agent",
+                    },
+                ),
+                // For manifests in git, which cannot know the bytes: the probe beside every immudb.
+                agent_image("agent-of-bundle", Tag::Version("bundle".to_owned())),
+            ],
         },
     ])
 }
@@ -298,7 +308,7 @@ fn prometheus_image(module_version: &str) -> Result<ImageSpec, Problem> {
 }
 
 /// The agent and the authorities it checks forges with, nothing else.
-fn agent_image() -> ImageSpec {
+fn agent_image(name: &str, tag: Tag) -> ImageSpec {
     let layer = Layer::new()
         .file("/agent", "bin/agent", 0o755)
         .file(
@@ -308,12 +318,9 @@ fn agent_image() -> ImageSpec {
         )
         .directory("/tmp", 0o1777, Owner::default());
     ImageSpec {
-        name: "agent".to_owned(),
+        name: name.to_owned(),
         repository: "immuops.dev/agent".to_owned(),
-        tag: Tag::Content {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            file: "bin/agent",
-        },
+        tag,
         layers: vec![files(layer)],
         config: Config {
             user: NONROOT.to_owned(),
