@@ -3,6 +3,7 @@
 mod crds;
 mod render;
 mod run;
+mod upgrade;
 mod version;
 
 use std::io::Write as _;
@@ -29,6 +30,8 @@ enum Command {
     Run(run::Args),
     /// Print what a directory renders to, without a cluster.
     Render(render::Args),
+    /// Say what an upgrade policy would propose.
+    Upgrade(upgrade::Args),
     /// Print the custom resource definitions of the agent as YAML.
     Crds,
     /// Print the version.
@@ -40,6 +43,7 @@ pub(crate) fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Run(args) => run::run(args),
         Command::Render(args) => render::run(&args),
+        Command::Upgrade(args) => upgrade::run(&args),
         Command::Crds => crds::run(),
         Command::Version => version::run(),
     };

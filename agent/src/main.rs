@@ -20,6 +20,7 @@ mod lease;
 mod logging;
 mod mailbox;
 mod metrics;
+mod pause;
 mod preflight;
 mod problem;
 mod reconcile;
@@ -31,6 +32,7 @@ mod shared;
 mod sighting;
 mod source;
 mod takeover;
+mod upgrade;
 mod watches;
 mod webhook;
 
