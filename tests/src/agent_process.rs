@@ -37,7 +37,10 @@ pub struct Agent {
 
 /// The binary under test: the one that `IMMUOPS_AGENT` names, or that of this build, made by cargo if it
 /// is not current.
-fn binary() -> anyhow::Result<PathBuf> {
+///
+/// # Errors
+/// If it cannot be built.
+pub fn binary() -> anyhow::Result<PathBuf> {
     static BUILT: OnceLock<Result<(), String>> = OnceLock::new();
     if let Some(path) = std::env::var_os("IMMUOPS_AGENT") {
         return Ok(path.into());

@@ -13,12 +13,20 @@ pub fn root() -> Result<PathBuf> {
     if let Some(root) = std::env::var_os("IMMUOPS_BUNDLE") {
         return Ok(root.into());
     }
+    Ok(cache()?.join("bundle/current"))
+}
+
+/// The user's cache of immuops.
+///
+/// # Errors
+/// When nothing says where it is.
+pub fn cache() -> Result<PathBuf> {
     let cache = match (std::env::var_os("XDG_CACHE_HOME"), std::env::var_os("HOME")) {
         (Some(cache), _) if !cache.is_empty() => PathBuf::from(cache),
         (_, Some(home)) => PathBuf::from(home).join(".cache"),
-        (_, None) => bail!("neither IMMUOPS_BUNDLE, XDG_CACHE_HOME nor HOME is set"),
+        (_, None) => bail!("neither XDG_CACHE_HOME nor HOME is set"),
     };
-    Ok(cache.join("immuops/bundle/current"))
+    Ok(cache.join("immuops"))
 }
 
 /// The path of one program of the bundle.
