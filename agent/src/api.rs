@@ -5,11 +5,16 @@ pub(crate) mod inventory;
 pub(crate) mod names;
 pub(crate) mod period;
 pub(crate) mod sync;
+pub(crate) mod upgrade_policy;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 
 /// Lists every CRD of the agent, in the order in which they are installed.
-pub(crate) fn definitions() -> [CustomResourceDefinition; 2] {
-    [sync::Sync::crd(), inventory::Inventory::crd()]
+pub(crate) fn definitions() -> [CustomResourceDefinition; 3] {
+    [
+        sync::Sync::crd(),
+        inventory::Inventory::crd(),
+        upgrade_policy::UpgradePolicy::crd(),
+    ]
 }

@@ -5,6 +5,7 @@ mod probe;
 mod render;
 mod run;
 mod signals;
+mod upgrade;
 mod verify;
 mod version;
 
@@ -32,6 +33,8 @@ enum Command {
     Run(run::Args),
     /// Print what a directory renders to, without a cluster.
     Render(render::Args),
+    /// Say what an upgrade policy would propose.
+    Upgrade(upgrade::Args),
     /// Print the custom resource definitions of the agent as YAML.
     Crds,
     /// Measure the readiness of one immudb server: the sidecar of its pod.
@@ -47,6 +50,7 @@ pub(crate) fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Run(args) => run::run(args),
         Command::Render(args) => render::run(&args),
+        Command::Upgrade(args) => upgrade::run(&args),
         Command::Crds => crds::run(),
         Command::Probe(args) => probe::run(args),
         Command::Verify(args) => verify::run(args),

@@ -32,6 +32,7 @@ use crate::mailbox::Mailbox;
 use crate::metrics::Metrics;
 use crate::reconcile::Reconciler;
 use crate::shared::{Readers, Shared};
+use crate::upgrade;
 use crate::watches::Watches;
 use crate::webhook::Gate;
 
@@ -138,10 +139,15 @@ async fn lead(
         }
     };
     let watch = Controller::new(Arc::clone(&shared), stop.clone()).watch();
+    let upgrades = Box::pin(upgrade::controller::watch(
+        Arc::clone(&shared),
+        stop.clone(),
+    ));
     tokio::select! {
         // The tasks end where they are: not one more write.
         lost = lost => Err(lost).context("this agent must not write any more"),
-        result = watch => result,
+        // Both end when they are told to; one that fails ends the other.
+        result = async { tokio::try_join!(watch, upgrades) } => result.map(drop),
         _ = git_ended, if !stop.is_cancelled() => bail!("the git thread has died; this is a bug"),
     }
 }

@@ -1,4 +1,4 @@
-//! Kubernetes Events on Syncs, for `kubectl describe` and `kubectl events`.
+//! Kubernetes Events on Syncs and upgrade policies, for `kubectl describe` and `kubectl events`.
 //!
 //! Events are news, not state: a few per second at most, and one that cannot be sent is dropped.
 
@@ -53,6 +53,11 @@ impl Events {
 
     /// Tells about a Sync. `reason` is one word from a closed set.
     pub(crate) async fn send(&self, sync: &Sync, tone: Tone, reason: &str, note: &str) {
+        self.tell(&sync.object_ref(&()), tone, reason, note).await;
+    }
+
+    /// Tells about any object.
+    pub(crate) async fn tell(&self, about: &ObjectReference, tone: Tone, reason: &str, note: &str) {
         let Ok(_place) = self.under_way.try_acquire() else {
             return;
         };
@@ -69,8 +74,7 @@ impl Events {
             action: "Reconcile".to_owned(),
             secondary: None,
         };
-        let about: ObjectReference = sync.object_ref(&());
-        match timeout(CALL, self.recorder.publish(&event, &about)).await {
+        match timeout(CALL, self.recorder.publish(&event, about)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::debug!(%error, "an event was dropped"),
             Err(_) => tracing::debug!("an event was dropped: no answer"),

@@ -22,6 +22,7 @@ mod logging;
 mod mailbox;
 mod metrics;
 mod page;
+mod pause;
 mod preflight;
 mod probe;
 mod problem;
@@ -35,6 +36,7 @@ mod sighting;
 mod source;
 mod status;
 mod takeover;
+mod upgrade;
 mod watches;
 mod webhook;
 

@@ -143,21 +143,32 @@ pub(crate) fn conditions(
     wanted
         .into_iter()
         .map(|(kind, status, reason, message)| {
-            let before = old.iter().find(|condition| condition.type_ == kind);
-            let since = match before {
-                Some(before) if before.status == status => before.last_transition_time.clone(),
-                Some(_) | None => Time(whole_seconds(now)),
-            };
-            Condition {
-                type_: kind.to_owned(),
-                status: status.to_owned(),
-                reason: reason.to_owned(),
-                message: shorten(message),
-                observed_generation: Some(generation),
-                last_transition_time: since,
-            }
+            condition(old, (kind, status, reason), message, generation, now)
         })
         .collect()
+}
+
+/// One condition, given as type, status and reason. Its time of transition moves only when the status does.
+pub(crate) fn condition(
+    old: &[Condition],
+    (kind, status, reason): (&str, &str, &str),
+    message: &str,
+    generation: i64,
+    now: Timestamp,
+) -> Condition {
+    let before = old.iter().find(|condition| condition.type_ == kind);
+    let since = match before {
+        Some(before) if before.status == status => before.last_transition_time.clone(),
+        Some(_) | None => Time(whole_seconds(now)),
+    };
+    Condition {
+        type_: kind.to_owned(),
+        status: status.to_owned(),
+        reason: reason.to_owned(),
+        message: shorten(message),
+        observed_generation: Some(generation),
+        last_transition_time: since,
+    }
 }
 
 /// The API server keeps times in whole seconds; ours must compare equal to what it returns.

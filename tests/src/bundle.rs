@@ -24,7 +24,7 @@ pub fn cache() -> Result<PathBuf> {
     let cache = match (std::env::var_os("XDG_CACHE_HOME"), std::env::var_os("HOME")) {
         (Some(cache), _) if !cache.is_empty() => PathBuf::from(cache),
         (_, Some(home)) => PathBuf::from(home).join(".cache"),
-        (_, None) => bail!("neither IMMUOPS_BUNDLE, XDG_CACHE_HOME nor HOME is set"),
+        (_, None) => bail!("neither XDG_CACHE_HOME nor HOME is set"),
     };
     Ok(cache.join("immuops"))
 }

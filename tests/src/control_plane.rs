@@ -225,7 +225,7 @@ fn file_hint(directory: &Path) -> String {
 }
 
 /// Starts a program that lives as long as this one.
-fn keep(program: &Path, args: Vec<String>, log: PathBuf) -> anyhow::Result<()> {
+pub(crate) fn keep(program: &Path, args: Vec<String>, log: PathBuf) -> anyhow::Result<()> {
     let program = program.to_owned();
     let log = fs_err::File::create(log)?.into_parts().0;
     let (report, started) = std::sync::mpsc::channel();

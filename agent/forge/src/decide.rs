@@ -279,7 +279,8 @@ impl Question<'_> {
         target: Option<&Target>,
     ) -> Result<Action, FilesError> {
         let number = open.number;
-        let proposed = self.policy.titled(&open.title);
+        let titled = self.policy.titled(&open.title);
+        let proposed = titled.or_else(|| self.on_branch());
         let branch = self.repository.branch.as_ref();
         let untouched = branch.is_none_or(|branch| branch.is_untouched(self.policy));
         if proposed
@@ -324,8 +325,7 @@ impl Question<'_> {
             });
         }
         let proposal = self.proposal(target)?;
-        // A title of somebody's own stays for as long as the branch is right.
-        let same_version = proposed.as_ref().is_none_or(|proposed| proposed == version);
+        let same_version = proposed.as_ref() == Some(version);
         if proposal.commit.is_none() && same_version {
             return Ok(Action::Nothing {
                 reason: format!("pull request #{number} for {version} is open"),
@@ -341,6 +341,14 @@ impl Question<'_> {
             proposal,
             comment,
         })
+    }
+
+    /// The version that our branch has: what a pull request asks for whose title somebody changed.
+    fn on_branch(&self) -> Option<Version> {
+        let rule = self.policy.files.first()?;
+        let text = self.repository.branch.as_ref()?.files.get(&rule.path)?;
+        let located = Located::find(&rule.path, text, &rule.field).ok()?;
+        Some(located.tag().version().clone())
     }
 
     fn proposal(&self, target: &Target) -> Result<Proposal, FilesError> {

@@ -237,7 +237,7 @@ const fn default_timeout() -> Period {
 }
 
 /// The schema of `metav1.Condition`, as the API conventions ask for it.
-fn conditions_schema(_: &mut SchemaGenerator) -> Schema {
+pub(super) fn conditions_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array",
         "x-kubernetes-list-type": "map",

@@ -1,7 +1,6 @@
 //! One attempt to bring the cluster to what the repository says now: fetch, render, plan, try, apply.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +18,7 @@ use crate::execute::{Halt, Walked};
 use crate::git::fetcher::Fetched;
 use crate::git::revision::Revision;
 use crate::health::varies;
+use crate::pause::spread;
 use crate::preflight;
 use crate::problem::{Problem, chain};
 use crate::render::Rendered;
@@ -27,8 +27,6 @@ use crate::settings::Settings;
 
 /// First pause after a failure; it doubles up to the Sync's retry interval.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
-/// Polls are spread by up to this share of the interval.
-const JITTER: f64 = 0.1;
 
 /// What an attempt came to.
 enum Attempted {
@@ -421,11 +419,4 @@ pub(super) fn explain(halt: &Halt) -> String {
         Halt::Superseded => "a newer revision has come".to_owned(),
         Halt::Stopped => "the agent is stopping".to_owned(),
     }
-}
-
-/// Lengthens or shortens a pause a little, so that Syncs do not all look at the same moment.
-fn spread(pause: Duration) -> Duration {
-    let random = RandomState::new().build_hasher().finish();
-    let share = f64::from(u32::try_from(random >> 32).unwrap_or_default()) / f64::from(u32::MAX);
-    pause.mul_f64(1.0 - JITTER + 2.0 * JITTER * share)
 }

@@ -376,17 +376,38 @@ fn decisions() {
             &there,
             "update #7: Update immudb to 1.11.1 with a commit",
         ),
+    ];
+    let titled = |repository: Repository| Repository {
+        pull_requests: vec![pull_request(7, "immudb!", State::Open)],
+        ..repository
+    };
+    let own = [
         (
-            "a title of somebody's own",
-            Repository {
-                pull_requests: vec![pull_request(7, "immudb!", State::Open)],
-                ..proposed("1.10.0", "1.11.1")
-            },
+            "nothing new",
+            titled(proposed("1.10.0", "1.11.1")),
             &there,
             "nothing: pull request #7 for 1.11.1 is open",
         ),
+        (
+            "image gone",
+            titled(proposed("1.10.0", "1.11.1")),
+            &missing,
+            "nothing: pull request #7 is open; its image",
+        ),
+        (
+            "newer",
+            titled(proposed("1.10.0", "1.11.0")),
+            &there,
+            "update #7: Update immudb to 1.11.1 with a commit",
+        ),
+        (
+            "merged",
+            titled(proposed("1.11.1", "1.11.1")),
+            &there,
+            "close #7 as `immudb! (no longer needed)`",
+        ),
     ];
-    for (name, repository, upstream, expected) in cases {
+    for (name, repository, upstream, expected) in cases.into_iter().chain(own) {
         let found = shown(&decided(&repository, upstream));
         assert!(found.starts_with(expected), "{name}: {found}");
     }

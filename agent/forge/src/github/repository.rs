@@ -1,6 +1,8 @@
 //! Branches, commits and files on GitHub, by way of the Git Data API: no clone, one commit whatever the
 //! number of files, and the mode of a file stays as it is.
 
+use std::cmp::Reverse;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::Method;
@@ -213,6 +215,7 @@ impl Forge for GitHub {
                 None => break,
             }
         }
+        found.sort_by_key(|one: &PullRequest| Reverse(one.number));
         Ok(found)
     }
 

@@ -1,0 +1,30 @@
+//! Upgrade policies against real parts: the agent with a real API server, a stateful GitHub emulator, a
+//! real OCI registry and a real Gitea. What none of them can be made to do is scripted.
+#![expect(
+    clippy::tests_outside_test_module,
+    reason = "this file is the test program"
+)]
+
+mod upgrade {
+    pub(crate) mod fixtures;
+
+    mod check;
+    mod conditions;
+    mod faults;
+    mod flow;
+}
+
+/// A file that no `mod` line names would neither run nor compile.
+#[test]
+fn no_file_is_forgotten() {
+    let program = include_str!("upgrade.rs");
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/upgrade");
+    for entry in fs_err::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        assert!(
+            program.contains(&format!("mod {name};")),
+            "{name} is not declared"
+        );
+    }
+}
