@@ -17,9 +17,8 @@ pub(super) fn check(url: &str) -> Result<(), Problem> {
     let hint = "give --repo an address such as https://git.example.com/team/cluster.git";
     let other = || Problem::new(format!("--repo {url} is no http or https URL")).hint(hint);
     let uri: Uri = url.parse().or_problem(other)?;
-    let host = match (uri.scheme_str(), uri.host()) {
-        (Some("http" | "https"), Some(host)) => host,
-        _ => return Err(other()),
+    let (Some("http" | "https"), Some(host)) = (uri.scheme_str(), uri.host()) else {
+        return Err(other());
     };
     if is_loopback(host) {
         return Err(Problem::new(format!(
