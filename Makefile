@@ -3,9 +3,15 @@ SHELL := /bin/bash
 PROVIDER ?= auto
 NODES ?= 2
 BOOTSTRAP := target/release/bootstrap
+# kubectl of the bundle: the kustomize that rendering is compared with.
+BUNDLE := $(or $(IMMUOPS_BUNDLE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/immuops/bundle/current)
+REFERENCE := $(BUNDLE)/bin/kubebox
+# `make fuzz`: rounds of damage for each target, and the first seed.
+ROUNDS ?= 1000000
+SEED ?= 1000000
 export INSTA_UPDATE := no
 
-.PHONY: help up down status bundle test test-vm check unit bench conformance prerequisites bootstrap
+.PHONY: help up down status bundle test test-vm check unit bench bench-render conformance fuzz prerequisites bootstrap
 
 help: ## Shows this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | column -t -s $$'\t'
@@ -37,11 +43,19 @@ check: prerequisites ## Formatting and lints
 unit: prerequisites ## Tests that need no real part
 	scripts/count-tests cargo test --locked --workspace --exclude tests --no-fail-fast
 
-bench: bundle ## Measures what docs/benchmarks.md states and prints it
+bench: bundle bench-render ## Measures what docs/benchmarks.md states and prints it
 	cargo run --locked -p tests --bin bench
 
-conformance: bundle ## Compares 10,000 random trees with the reference kustomize
+bench-render: bundle ## The part about rendering, beside the reference kustomize
+	cargo build --locked --release -p kustomize --examples
+	target/release/examples/bench "$(REFERENCE)"
+
+conformance: bundle ## Compares 10,000 random trees with the reference kustomize (goes on where it was)
 	KUSTOMIZE_SEEDS=10000 cargo test --locked --release -p kustomize --test it random_trees -- --nocapture
+
+fuzz: prerequisites ## Damages the renderer's inputs for a long time (ROUNDS= for each target, SEED=)
+	KUSTOMIZE_MUTATIONS=$(ROUNDS) KUSTOMIZE_FIRST_SEED=$(SEED) \
+		cargo test --locked --release -p kustomize --test it damaged
 
 bootstrap: prerequisites
 	cargo build --locked --release -p bootstrap

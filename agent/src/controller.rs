@@ -13,6 +13,7 @@ use kube::api::Api;
 use kube::core::DeserializeGuard;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, ResourceExt};
+use kustomize::Memo;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -31,6 +32,7 @@ use crate::lease::Contender;
 use crate::mailbox::Mailbox;
 use crate::metrics::Metrics;
 use crate::reconcile::Reconciler;
+use crate::render::MEMO_BYTES;
 use crate::shared::{Readers, Shared};
 use crate::upgrade;
 use crate::watches::Watches;
@@ -85,6 +87,7 @@ pub(crate) async fn run(
         heartbeat: Heartbeat::new(),
         listed: CancellationToken::new(),
         readers: Readers::default(),
+        memo: Arc::new(Memo::new(MEMO_BYTES)),
     });
     let gate = Gate::new(webhook_token_file);
     let serving = http::serve(listener, Arc::clone(&shared), gate, stop.clone());

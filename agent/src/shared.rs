@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use kustomize::Memo;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::sync::GitReference;
@@ -38,6 +39,8 @@ pub(crate) struct Shared {
     pub(crate) listed: CancellationToken,
     /// Who reads what.
     pub(crate) readers: Readers,
+    /// What renderings leave behind for the next.
+    pub(crate) memo: Arc<Memo>,
 }
 
 impl fmt::Debug for Shared {

@@ -170,17 +170,20 @@ impl<'t> Loader<'t> {
         root: &str,
         path: &str,
     ) -> Result<(String, Cow<'t, str>), RenderError> {
-        let (found, bytes) = self.load(root, path)?;
-        let text = match bytes {
+        let (found, size) = self.locate(root, path)?;
+        let text = self.text(&found, size)?;
+        Ok((found, text))
+    }
+
+    /// The text of a file that [`Loader::locate`] found.
+    pub(crate) fn text(&self, found: &str, size: u64) -> Result<Cow<'t, str>, RenderError> {
+        let text = match self.read(found, size)? {
             Cow::Borrowed(bytes) => std::str::from_utf8(bytes).map(Cow::Borrowed).ok(),
             Cow::Owned(bytes) => String::from_utf8(bytes).map(Cow::Owned).ok(),
         };
-        let Some(text) = text else {
-            return Err(
-                RenderError::malformed("the file is not UTF-8").at(Place::file_only(&found))
-            );
-        };
-        Ok((found, text))
+        text.ok_or_else(|| {
+            RenderError::malformed("the file is not UTF-8").at(Place::file_only(found))
+        })
     }
 
     fn read(&self, path: &str, size: u64) -> Result<Cow<'t, [u8]>, RenderError> {

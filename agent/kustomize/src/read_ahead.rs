@@ -24,6 +24,7 @@ struct Candidate<'t> {
     named: String,
     /// Path in the tree.
     file: String,
+    size: u64,
     /// `None` as long as nobody had to read it.
     text: Option<Cow<'t, str>>,
     key: Option<Key>,
@@ -43,8 +44,8 @@ impl ReadAhead {
         let candidates = paths
             .filter(|path| !path.contains("://"))
             .filter_map(|path| {
-                let (file, _) = loader.locate(root, path).ok()?;
-                Candidate::new(path, file, loader, root, environment, memo)
+                let (file, size) = loader.locate(root, path).ok()?;
+                Candidate::new(path, (file, size), loader, environment, memo)
             });
         let candidates: Vec<Candidate> = candidates.collect();
         let known = match memo {
@@ -59,6 +60,7 @@ impl ReadAhead {
             let Candidate {
                 named,
                 file,
+                size,
                 text,
                 key,
             } = candidate;
@@ -72,7 +74,7 @@ impl ReadAhead {
                 }
                 (_, Some(text)) => texts.push((named, file, text, key)),
                 (_, None) => {
-                    if let Ok((file, text)) = loader.load_text(root, &named) {
+                    if let Ok(text) = loader.text(&file, size) {
                         texts.push((named, file, text, key));
                     }
                 }
@@ -113,9 +115,8 @@ impl ReadAhead {
 impl<'t> Candidate<'t> {
     fn new(
         named: &str,
-        file: String,
+        (file, size): (String, u64),
         loader: &Loader<'t>,
-        root: &str,
         environment: &Environment,
         memo: Option<Session<'_>>,
     ) -> Option<Self> {
@@ -125,7 +126,7 @@ impl<'t> Candidate<'t> {
         } else if let Some(id) = loader.content(&file).ok()? {
             Some(Key::of(&("id", environment.key, &file, id)))
         } else {
-            let (_, read) = loader.load_text(root, named).ok()?;
+            let read = loader.text(&file, size).ok()?;
             let key = Key::of(&("text", environment.key, &file, &*read));
             text = Some(read);
             Some(key)
@@ -134,6 +135,7 @@ impl<'t> Candidate<'t> {
         Some(Self {
             named,
             file,
+            size,
             text,
             key,
         })

@@ -17,9 +17,14 @@ pub(crate) struct ResourceMap {
     current: Option<HashMap<ResourceId, usize>>,
     /// Positions by current and former ids.
     any: Option<HashMap<ResourceId, Vec<usize>>>,
+    /// Searches for such an id since names may have changed; some more, and the index is made.
+    searched: usize,
 }
 
 impl ResourceMap {
+    /// Searches that cost less than an index.
+    const SEARCHED: usize = 8;
+
     pub(crate) fn len(&self) -> usize {
         self.list.len()
     }
@@ -30,9 +35,14 @@ impl ResourceMap {
 
     /// The objects for changes that may rename them.
     pub(crate) fn list_mut(&mut self) -> &mut Vec<Arc<Resource>> {
+        self.forget_ids();
+        &mut self.list
+    }
+
+    fn forget_ids(&mut self) {
         self.current = None;
         self.any = None;
-        &mut self.list
+        self.searched = 0;
     }
 
     pub(crate) fn get(&self, position: usize) -> Option<&Arc<Resource>> {
@@ -111,6 +121,10 @@ impl ResourceMap {
 
     /// Positions of the objects that have or had the id, in order.
     pub(crate) fn with_any_id(&mut self, id: &ResourceId, schema: &Schema) -> Vec<usize> {
+        if self.any.is_none() && self.searched < Self::SEARCHED {
+            self.searched += 1;
+            return self.search(id, schema);
+        }
         let any = self.any.get_or_insert_with(|| {
             let mut any: HashMap<ResourceId, Vec<usize>> = HashMap::new();
             for (at, object) in self.list.iter().enumerate() {
@@ -121,6 +135,22 @@ impl ResourceMap {
             any
         });
         any.get(id).cloned().unwrap_or_default()
+    }
+
+    /// [`Self::with_any_id`] without an index: few objects have the name, present or former.
+    fn search(&self, id: &ResourceId, schema: &Schema) -> Vec<usize> {
+        let is_meant = |object: &Resource| {
+            (object.name() == id.name || object.former.iter().any(|old| old.name == id.name))
+                && object
+                    .former_ids()
+                    .chain([object.id(schema)])
+                    .any(|other| other == *id)
+        };
+        let found = self
+            .iter()
+            .enumerate()
+            .filter(|(_, object)| is_meant(object));
+        found.map(|(at, _)| at).collect()
     }
 
     /// Takes a generated object in: it is added, or it merges with or replaces the object whose
@@ -172,8 +202,7 @@ impl ResourceMap {
             }
         }
         *old = Arc::new(object);
-        self.current = None;
-        self.any = None;
+        self.forget_ids();
         Ok(())
     }
 

@@ -1,13 +1,16 @@
 //! `agent render`: what a directory renders to, without a cluster.
 
-use std::borrow::Cow;
-use std::path::{Path, PathBuf};
+mod disk;
+mod files;
+
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::ValueEnum;
-use kustomize::{Entry, LoadRestriction, ManagedBy, Options, Reorder, Tree, TreeError};
+use kustomize::{LoadRestriction, ManagedBy, Options, Reorder, Trace};
 
-use crate::render::{Folders, Node, build};
+use self::disk::Disk;
+use crate::render::build;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -23,6 +26,12 @@ pub(super) struct Args {
     /// Label objects `app.kubernetes.io/managed-by`.
     #[arg(long)]
     enable_managedby_label: bool,
+    /// Write each object into a file of its own in this directory, named as kustomize names it.
+    #[arg(long, value_name = "DIR", conflicts_with = "explain")]
+    output: Option<PathBuf>,
+    /// Print where each object came from and what changed it, instead of the objects.
+    #[arg(long)]
+    explain: bool,
     /// Put every namespaced object into this namespace, as spec.targetNamespace does.
     #[arg(long)]
     target_namespace: Option<String>,
@@ -47,13 +56,15 @@ enum Restrictor {
     LoadRestrictionsNone,
 }
 
-/// Prints the objects as YAML.
+/// Prints the objects as YAML, or what is asked for instead.
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let Args {
         directory,
         reorder,
         load_restrictor,
         enable_managedby_label,
+        output,
+        explain,
         target_namespace,
     } = args;
     let directory = fs_err::canonicalize(directory)?;
@@ -78,78 +89,17 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         } else {
             ManagedBy::AsWritten
         },
+        trace: if *explain { Trace::On } else { Trace::Off },
         ..Options::default()
     };
-    let rendered = build(&Disk { root }, &path, target_namespace.as_deref(), &options)?;
-    super::print(&rendered.to_yaml())
-}
-
-/// A directory of this machine.
-struct Disk {
-    root: PathBuf,
-}
-
-impl Disk {
-    fn failure(path: &Path, error: &std::io::Error) -> TreeError {
-        TreeError::new(format!("cannot read {}: {error}", path.display()))
-    }
-}
-
-impl Tree for Disk {
-    fn entry(&self, path: &str) -> Result<Option<Entry>, TreeError> {
-        let path = self.root.join(path);
-        let metadata = match std::fs::symlink_metadata(&path) {
-            Ok(metadata) => metadata,
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
-                ) =>
-            {
-                return Ok(None);
-            }
-            Err(error) => return Err(Self::failure(&path, &error)),
-        };
-        if metadata.is_symlink() {
-            let target = std::fs::read_link(&path).map_err(|error| Self::failure(&path, &error))?;
-            return Ok(Some(Entry::Link {
-                target: target.to_string_lossy().into_owned(),
-            }));
-        }
-        if metadata.is_dir() {
-            return Ok(Some(Entry::Folder));
-        }
-        Ok(metadata.is_file().then_some(Entry::File {
-            size: metadata.len(),
-        }))
-    }
-
-    fn read(&self, path: &str) -> Result<Cow<'_, [u8]>, TreeError> {
-        let path = self.root.join(path);
-        fs_err::read(&path)
-            .map(Cow::Owned)
-            .map_err(|error| TreeError::new(error.to_string()))
-    }
-}
-
-impl Folders for Disk {
-    fn list(&self, folder: &str) -> Result<Vec<(String, Node)>, TreeError> {
-        let path = self.root.join(folder);
-        let mut nodes = Vec::new();
-        for entry in fs_err::read_dir(&path).map_err(|error| TreeError::new(error.to_string()))? {
-            let entry = entry.map_err(|error| Self::failure(&path, &error))?;
-            let kind = entry
-                .file_type()
-                .map_err(|error| Self::failure(&path, &error))?;
-            let Ok(name) = entry.file_name().into_string() else {
-                continue;
-            };
-            if kind.is_dir() {
-                nodes.push((name, Node::Folder));
-            } else if kind.is_file() {
-                nodes.push((name, Node::File));
-            }
-        }
-        Ok(nodes)
+    let disk = Disk { root };
+    let namespace = target_namespace.as_deref();
+    let rendered = build(&disk, &path, namespace, |files, folder| {
+        kustomize::render(files, folder, &options)
+    })?;
+    match output {
+        Some(directory) => files::write(&rendered, directory),
+        None if *explain => super::print(&rendered.explain()),
+        None => super::print(&rendered.to_yaml()),
     }
 }

@@ -1,11 +1,12 @@
 //! A commit's files, read straight from the object store: what the renderer sees of a repository.
 
 use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use git2::{ObjectType, Oid, Repository};
-use kustomize::{Entry, Tree, TreeError};
+use kustomize::{ContentId, Entry, Tree, TreeError};
 
 use super::mirror::Mirror;
 use super::revision::CommitId;
@@ -18,9 +19,64 @@ const TARGET_LIMIT: usize = 4096;
 
 /// The files of one commit. A submodule does not exist for the reader.
 pub(crate) struct CommitTree {
-    repository: Mutex<Repository>,
-    root: Oid,
+    reader: Mutex<Reader>,
     commit: CommitId,
+}
+
+/// The object store, and the folders that were looked into.
+struct Reader {
+    repository: Repository,
+    root: Oid,
+    folders: HashMap<String, Arc<Folder>>,
+}
+
+/// What is in a folder, by name.
+type Folder = BTreeMap<String, Found>;
+
+/// Something in a tree.
+#[derive(Clone, Copy)]
+struct Found {
+    id: Oid,
+    /// A tree or a blob.
+    kind: ObjectType,
+    mode: i32,
+}
+
+impl Reader {
+    /// What is at a path that is not the root's.
+    fn find(&mut self, path: &str) -> Result<Option<Found>, git2::Error> {
+        let path = path.trim_matches('/');
+        let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let folder = self.folder(folder)?;
+        Ok(folder.and_then(|folder| folder.get(name).copied()))
+    }
+
+    /// What is in the folder at a path. A thousand files beside each other cost one look at it.
+    fn folder(&mut self, path: &str) -> Result<Option<Arc<Folder>>, git2::Error> {
+        let path = path.trim_matches('/');
+        if let Some(known) = self.folders.get(path) {
+            return Ok(Some(Arc::clone(known)));
+        }
+        let id = if path.is_empty() {
+            self.root
+        } else {
+            match self.find(path)? {
+                Some(found) if found.kind == ObjectType::Tree => found.id,
+                Some(_) | None => return Ok(None),
+            }
+        };
+        let tree = self.repository.find_tree(id)?;
+        let entries = tree.iter().filter_map(|entry| {
+            let kind @ (ObjectType::Tree | ObjectType::Blob) = entry.kind()? else {
+                return None;
+            };
+            let (id, mode) = (entry.id(), entry.filemode());
+            Some((entry.name().ok()?.to_owned(), Found { id, kind, mode }))
+        });
+        let folder: Arc<Folder> = Arc::new(entries.collect());
+        self.folders.insert(path.to_owned(), Arc::clone(&folder));
+        Ok(Some(folder))
+    }
 }
 
 impl fmt::Debug for CommitTree {
@@ -35,40 +91,17 @@ impl CommitTree {
         let repository = mirror.repository()?;
         let root = repository.find_commit(commit.oid())?.tree_id();
         Ok(Self {
-            repository: Mutex::new(repository),
-            root,
+            reader: Mutex::new(Reader {
+                repository,
+                root,
+                folders: HashMap::new(),
+            }),
             commit,
         })
     }
 
-    fn find(
-        &self,
-        repository: &Repository,
-        path: &str,
-    ) -> Result<Option<(Oid, ObjectType, i32)>, TreeError> {
-        let mut here = (self.root, ObjectType::Tree, 0);
-        for segment in path.split('/').filter(|segment| !segment.is_empty()) {
-            if here.1 != ObjectType::Tree {
-                return Ok(None);
-            }
-            let tree = repository
-                .find_tree(here.0)
-                .map_err(|error| self.unreadable(path, &error))?;
-            let Some(entry) = tree.get_name(segment) else {
-                return Ok(None);
-            };
-            let Some(kind @ (ObjectType::Tree | ObjectType::Blob)) = entry.kind() else {
-                return Ok(None);
-            };
-            here = (entry.id(), kind, entry.filemode());
-        }
-        Ok(Some(here))
-    }
-
-    fn repository(&self) -> MutexGuard<'_, Repository> {
-        self.repository
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn reader(&self) -> MutexGuard<'_, Reader> {
+        self.reader.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn unreadable(&self, path: &str, error: &git2::Error) -> TreeError {
@@ -82,16 +115,19 @@ impl CommitTree {
 
 impl Tree for CommitTree {
     fn entry(&self, path: &str) -> Result<Option<Entry>, TreeError> {
-        let repository = self.repository();
-        let Some((oid, kind, mode)) = self.find(&repository, path)? else {
+        if path.is_empty() {
+            return Ok(Some(Entry::Folder));
+        }
+        let unreadable = |error: git2::Error| self.unreadable(path, &error);
+        let mut reader = self.reader();
+        let Some(Found { id, kind, mode }) = reader.find(path).map_err(unreadable)? else {
             return Ok(None);
         };
         if kind == ObjectType::Tree {
             return Ok(Some(Entry::Folder));
         }
-        let unreadable = |error: git2::Error| self.unreadable(path, &error);
-        let odb = repository.odb().map_err(unreadable)?;
-        let (size, _) = odb.read_header(oid).map_err(unreadable)?;
+        let odb = reader.repository.odb().map_err(unreadable)?;
+        let (size, _) = odb.read_header(id).map_err(unreadable)?;
         if mode != LINK_MODE {
             return Ok(Some(Entry::File {
                 size: u64::try_from(size).unwrap_or(u64::MAX),
@@ -102,41 +138,43 @@ impl Tree for CommitTree {
                 "{path} is a symbolic link with a target of {size} bytes"
             )));
         }
-        let blob = repository.find_blob(oid).map_err(unreadable)?;
+        let blob = reader.repository.find_blob(id).map_err(unreadable)?;
         let target = String::from_utf8_lossy(blob.content()).into_owned();
         Ok(Some(Entry::Link { target }))
     }
 
+    fn content(&self, path: &str) -> Result<Option<ContentId>, TreeError> {
+        let found = self.reader().find(path);
+        let found = found.map_err(|error| self.unreadable(path, &error))?;
+        Ok(found.map(|found| ContentId::new(found.id.as_bytes())))
+    }
+
     fn read(&self, path: &str) -> Result<Cow<'_, [u8]>, TreeError> {
-        let repository = self.repository();
-        let Some((oid, ObjectType::Blob, _)) = self.find(&repository, path)? else {
+        let unreadable = |error: git2::Error| self.unreadable(path, &error);
+        let mut reader = self.reader();
+        let found = reader.find(path).map_err(unreadable)?;
+        let Some(found) = found.filter(|found| found.kind == ObjectType::Blob) else {
             return Err(TreeError::new(format!("{path} is no file")));
         };
-        let blob = repository
-            .find_blob(oid)
-            .map_err(|error| self.unreadable(path, &error))?;
+        let blob = reader.repository.find_blob(found.id).map_err(unreadable)?;
         Ok(Cow::Owned(blob.content().to_vec()))
     }
 }
 
 impl Folders for CommitTree {
     fn list(&self, folder: &str) -> Result<Vec<(String, Node)>, TreeError> {
-        let repository = self.repository();
-        let Some((oid, ObjectType::Tree, _)) = self.find(&repository, folder)? else {
-            return Ok(Vec::new());
-        };
-        let tree = repository
-            .find_tree(oid)
-            .map_err(|error| self.unreadable(folder, &error))?;
-        let nodes = tree.iter().filter_map(|entry| {
-            let node = match entry.kind()? {
+        let listed = self.reader().folder(folder);
+        let listed = listed.map_err(|error| self.unreadable(folder, &error))?;
+        let entries = listed.iter().flat_map(|folder| folder.iter());
+        let nodes = entries.filter_map(|(name, found)| {
+            let node = match found.kind {
                 ObjectType::Tree => Node::Folder,
-                ObjectType::Blob if entry.filemode() != LINK_MODE => Node::File,
+                ObjectType::Blob if found.mode != LINK_MODE => Node::File,
                 ObjectType::Blob | ObjectType::Commit | ObjectType::Tag | ObjectType::Any => {
                     return None;
                 }
             };
-            Some((entry.name().ok()?.to_owned(), node))
+            Some((name.clone(), node))
         });
         Ok(nodes.collect())
     }
@@ -197,6 +235,11 @@ mod tests {
             Some(Entry::File { size: 4 })
         );
         assert_eq!(tree.read("a/b.yaml").unwrap().as_ref(), b"text");
+        let id = Oid::hash_object(ObjectType::Blob, b"text").unwrap();
+        assert_eq!(
+            tree.content("a/b.yaml").unwrap(),
+            Some(ContentId::new(id.as_bytes()))
+        );
         assert_eq!(
             tree.entry("link").unwrap(),
             Some(Entry::Link { target: "a".into() })

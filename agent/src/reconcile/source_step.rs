@@ -138,6 +138,7 @@ impl Reconciler {
             namespace: settings.target_namespace.clone(),
             owner: settings.owner.clone(),
             kinds: self.shared.cluster.kinds().table(),
+            memo: Arc::clone(&self.shared.memo),
         };
         tokio::task::spawn_blocking(move || render::render(&task))
             .await

@@ -30,8 +30,12 @@ fn map(name: &str) -> String {
     MAP.replace("NAME", name)
 }
 
+fn plainly(files: &dyn Tree, folder: &str) -> Result<kustomize::Rendered, kustomize::Error> {
+    kustomize::render(files, folder, &kustomize::Options::default())
+}
+
 fn names(tree: &kustomize::MemoryTree, path: &str, namespace: Option<&str>) -> Vec<String> {
-    let rendered = build(tree, path, namespace, &kustomize::Options::default()).unwrap();
+    let rendered = build(tree, path, namespace, plainly).unwrap();
     let name = |object: &kustomize::Object| {
         let text = |path: &str| {
             object
@@ -74,7 +78,7 @@ fn says_what_is_missing() {
     let mut tree = kustomize::MemoryTree::new();
     tree.add_file("x/README.md", "");
     for path in ["nowhere", "x/README.md", "x"] {
-        let result = build(&tree, path, None, &kustomize::Options::default());
+        let result = build(&tree, path, None, plainly);
         assert!(
             result.unwrap_err().to_string().contains("spec.path"),
             "{path}"

@@ -1,7 +1,7 @@
 //! What a fuzzer may throw bytes at: one function for each part of the language. A panic is a
 //! finding; so is a result that breaks the law that the function states.
 //!
-//! The test `fuzz` calls these with damaged pieces of the cases; `fuzz/` hands them to libFuzzer.
+//! The test `fuzz` calls these with damaged pieces of the cases.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -1,131 +1,44 @@
-//! Times builds of large trees and prints a Markdown table.
-//!
-//! `bench [REFERENCE]`: with the path of a kubectl (or of the bundle's kubebox) the smaller trees
-//! are built by it too, in the same run, so that the ratio means something on a busy machine. The
-//! trees are those of the benchmark in the project's issue: Deployments with two containers that
-//! refer to generated `ConfigMaps`, under an overlay with every common field.
+//! The trees of the benchmark: Deployments with two containers that refer to generated
+//! `ConfigMaps`, and an overlay with every common field or with none.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
-use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
-use kustomize::{MemoryTree, Options};
+/// Paths and contents.
+pub(crate) type Files = Vec<(String, String)>;
 
-/// Builds per tree; the fastest counts.
-const ROUNDS: usize = 3;
-
-/// Trees above this take the reference minutes.
-const REFERENCE_UP_TO: usize = 1_000;
-
+/// What the overlay does.
 #[derive(Clone, Copy, PartialEq)]
-enum Overlay {
+pub(crate) enum Overlay {
+    /// Nothing.
     Plain,
+    /// Namespace, prefix, labels, annotations, images, replicas, patches of both kinds and a
+    /// replacement into every object.
     Full,
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let reference = std::env::args().nth(1);
-    let mut table = String::from(
-        "| tree | ours | per object | output | reference | ratio |\n|---|---|---|---|---|---|\n",
-    );
-    for (objects, overlay) in [
-        (100, Overlay::Full),
-        (1_000, Overlay::Full),
-        (5_000, Overlay::Full),
-        (10_000, Overlay::Full),
-        (20_000, Overlay::Full),
-        (1_000, Overlay::Plain),
-        (10_000, Overlay::Plain),
-    ] {
-        let files = files(objects, overlay)?;
-        let (ours, bytes) = ours(&files)?;
-        let theirs = match &reference {
-            Some(reference) if objects <= REFERENCE_UP_TO => Some(theirs(reference, &files)?),
-            _ => None,
-        };
-        let name = if overlay == Overlay::Full {
-            "full overlay"
-        } else {
-            "plain"
-        };
-        write!(
-            table,
-            "| {objects}, {name} | {:.1} ms | {:.1} us | {:.1} MB |",
-            ours.as_secs_f64() * 1e3,
-            ours.as_secs_f64() * 1e6 / f64::from(u32::try_from(objects)?),
-            f64::from(u32::try_from(bytes)?) / 1e6,
-        )?;
-        match theirs {
-            Some(theirs) => writeln!(
-                table,
-                " {:.2} s | {:.0} x |",
-                theirs.as_secs_f64(),
-                theirs.as_secs_f64() / ours.as_secs_f64()
-            )?,
-            None => writeln!(table, " - | - |")?,
-        }
-    }
-    std::io::stdout().write_all(table.as_bytes())?;
-    Ok(())
+/// How large a tree is.
+#[derive(Clone, Copy)]
+pub(crate) struct Shape {
+    pub(crate) objects: usize,
+    pub(crate) per_file: usize,
+    pub(crate) overlay: Overlay,
 }
 
-type Files = Vec<(String, String)>;
-
-fn ours(files: &Files) -> Result<(Duration, usize), kustomize::Error> {
-    let mut tree = MemoryTree::new();
-    for (path, text) in files {
-        tree.add_file(path, text.as_str());
-    }
-    let mut best = Duration::MAX;
-    let mut bytes = 0;
-    for _ in 0..ROUNDS {
-        let started = Instant::now();
-        bytes = kustomize::render(&tree, "overlay", &Options::default())?
-            .to_yaml()
-            .len();
-        best = best.min(started.elapsed());
-    }
-    Ok((best, bytes))
-}
-
-fn theirs(reference: &str, files: &Files) -> Result<Duration, Box<dyn std::error::Error>> {
-    let folder = tempfile::tempdir()?;
-    for (path, text) in files {
-        let path = folder.path().join(path);
-        fs_err::create_dir_all(path.parent().unwrap_or_else(|| folder.path()))?;
-        fs_err::write(path, text)?;
-    }
-    let mut command = Command::new(reference);
-    if Path::new(reference).ends_with("kubebox") {
-        command.arg("kubectl");
-    }
-    command
-        .arg("kustomize")
-        .arg(folder.path().join("overlay"))
-        .stdout(Stdio::null());
-    let started = Instant::now();
-    let status = command.status()?;
-    let elapsed = started.elapsed();
-    if status.success() {
-        Ok(elapsed)
-    } else {
-        Err(format!("{reference} ends with {status}").into())
-    }
-}
-
-/// Objects per file.
-const PER_FILE: usize = 100;
 /// Generated maps that the objects refer to in turn.
 const MAPS: usize = 20;
 const TIERS: [&str; 4] = ["web", "api", "worker", "batch"];
 
-fn files(objects: usize, overlay: Overlay) -> Result<Files, std::fmt::Error> {
+/// The tree; the folder to build is `overlay`.
+pub(crate) fn files(shape: Shape) -> Result<Files, std::fmt::Error> {
+    let Shape {
+        objects,
+        per_file,
+        overlay,
+    } = shape;
     let mut files = Files::new();
     let mut base = String::from("resources:\n");
-    for first in (0..objects).step_by(PER_FILE) {
-        let documents: Vec<String> = (first..objects.min(first + PER_FILE))
+    for first in (0..objects).step_by(per_file) {
+        let documents: Vec<String> = (first..objects.min(first + per_file))
             .map(deployment)
             .collect();
         let name = format!("deployments-{first:05}.yaml");
