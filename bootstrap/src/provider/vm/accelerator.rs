@@ -153,16 +153,18 @@ fn probe(tools: &Tools, accelerator: Accelerator, limit: Duration) -> Result<Dur
 
 /// One line of what went wrong.
 fn reason(accelerator: Accelerator, limit: Duration, said: &str) -> String {
-    let telling = said
-        .lines()
-        .map(str::trim)
-        .find(|line| line.contains("error") || line.contains("failed") || line.contains("KVM"));
+    let mut lines = said.lines().map(str::trim);
+    // The first line is the command itself.
+    let telling = lines.find(|line| {
+        let words = ["error", "failed", "KVM"];
+        !line.starts_with('`') && words.iter().any(|word| line.contains(word))
+    });
     let with = match accelerator {
         Accelerator::Kvm => " with KVM",
         Accelerator::Tcg => "",
     };
     let limit = limit.as_secs();
-    match telling.filter(|line| !line.starts_with('`')) {
+    match telling {
         Some(line) => format!("a probe guest did not boot{with} ({line})"),
         None => format!("a probe guest did not boot{with} within {limit} s"),
     }
@@ -191,6 +193,10 @@ mod tests {
             (
                 "`qemu -kernel k` did not end within 10s\n    KVM internal error. Suberror: 1\n    RAX=0",
                 "a probe guest did not boot with KVM (KVM internal error. Suberror: 1)",
+            ),
+            (
+                "`qemu -kernel k` failed with signal: 6\n    qemu: error: failed to set MSR 0x10a",
+                "a probe guest did not boot with KVM (qemu: error: failed to set MSR 0x10a)",
             ),
             (
                 "`qemu -kernel k` did not end within 10s",

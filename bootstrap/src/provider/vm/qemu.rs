@@ -1,7 +1,6 @@
 //! The command line of QEMU for a machine. Pure.
 //!
-//! - No initrd: the guest's kernel has ext4 and `NVMe` built in, so every disk is a namespace of one
-//!   `NVMe` controller, which also fixes their order.
+//! - No initrd: the guest's kernel has ext4 and `NVMe` built in, so that is what the root is on.
 //! - Sockets have relative names: QEMU runs in their directory, so the path of the state directory
 //!   may be longer than the 107 bytes of a socket's name.
 //! - `-no-reboot`: a guest that panics or reboots ends its process, and that is noticed.
@@ -111,19 +110,25 @@ fn lines(spec: &VmSpec) -> Vec<[String; 2]> {
 
 /// What is written to the root may be lost with the host, it is new at every start; what is written
 /// to the data may not.
+///
+/// The root is the only `NVMe` disk: the guest's kernel, which has no initrd, finds it by a name that it
+/// gives in the order of an asynchronous scan. The others are found by their serial number.
 fn disks(spec: &VmSpec) -> Vec<[String; 2]> {
-    let mut options = vec![option("-device", "nvme,id=disks,serial=immuops".to_owned())];
-    for (number, name, how) in [
-        (1, "root.qcow2", "format=qcow2,cache=unsafe,discard=unmap"),
-        (2, "data.raw", "format=raw,cache=writeback,discard=unmap"),
-        (3, "seed.tar", "format=raw,readonly=on"),
-    ] {
+    let disk = |name: &str, how: &str| {
         let file = escaped(&spec.file(name));
-        let drive = format!("if=none,id=disk{number},file={file},{how}");
-        let namespace = format!("nvme-ns,drive=disk{number},bus=disks,nsid={number}");
-        options.extend([option("-drive", drive), option("-device", namespace)]);
-    }
-    options
+        let id = name.split('.').next().unwrap_or_default();
+        option("-drive", format!("if=none,id={id},file={file},{how}"))
+    };
+    let data = "format=raw,cache=writeback,discard=unmap";
+    let virtio = |id: &str| format!("virtio-blk-pci,drive={id},serial={id}");
+    vec![
+        disk("root.qcow2", "format=qcow2,cache=unsafe,discard=unmap"),
+        option("-device", "nvme,drive=root,serial=root".to_owned()),
+        disk("data.raw", data),
+        option("-device", virtio("data")),
+        disk("seed.tar", "format=raw,readonly=on"),
+        option("-device", virtio("seed")),
+    ]
 }
 
 /// The link to the host, and the one to the other machines.
