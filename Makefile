@@ -1,6 +1,6 @@
 # Thin names for cargo and bootstrap commands. `make help` lists them.
 SHELL := /bin/bash
-PROVIDER ?= auto
+PROVIDER ?= native
 NODES ?= 2
 BOOTSTRAP := target/release/bootstrap
 # kubectl of the bundle: the kustomize that rendering is compared with.
@@ -16,7 +16,7 @@ export INSTA_UPDATE := no
 help: ## Shows this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | column -t -s $$'\t'
 
-up: bootstrap ## Makes the cluster and installs everything (PROVIDER=auto, native or vm; NODES=)
+up: bootstrap ## Makes the cluster and installs everything (PROVIDER=native, vm or auto; NODES=)
 	$(BOOTSTRAP) up --provider $(PROVIDER) --nodes $(NODES)
 
 down: bootstrap ## Removes the cluster and everything it made on this host
