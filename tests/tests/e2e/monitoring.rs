@@ -59,6 +59,11 @@ pub(crate) fn dashboards_and_alerts_show_a_stopped_replica(world: &World) -> Res
     let write = || edge.immudb("round_trip", &edge.name("rw"), 1, Transport::Tls);
     write()?;
 
+    // What the trials before this one did must have left the last scrape.
+    wait::until("the last scrape to see every Sync healthy", SETTLE, || {
+        let unhealthy = prometheus.query("immuops_agent_ready == 0")?;
+        wait::ensure(unhealthy.is_empty(), || format!("{unhealthy:?}"))
+    })?;
     let mut healthy = Vec::new();
     for (_, dashboard) in &dashboards {
         for panel in &dashboard.panels {
