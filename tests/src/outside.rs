@@ -47,7 +47,7 @@ impl Outside {
         Ok(outside)
     }
 
-    /// A server's socket out there. There is no route back from it but to [`HOST`], so packets that
+    /// A server's socket out there. There is no route back from it but to the near end, so packets that
     /// keep the address of a node or a pod get no answer.
     ///
     /// # Errors

@@ -28,7 +28,7 @@ pub(super) fn prepare(topology: &Topology, state: &Path) -> anyhow::Result<Strin
     Ok(chains(topology))
 }
 
-/// Puts the host's forwarding back if [`prepare`] changed it. The rules go with the cluster's table.
+/// Puts the host's forwarding back if a cluster changed it. The rules go with the cluster's table.
 ///
 /// # Errors
 /// When the setting cannot be written.
