@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand, and the exit codes.
 
 mod crds;
+mod output;
 mod probe;
 mod render;
 mod run;
@@ -50,7 +51,7 @@ pub(crate) fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Run(args) => run::run(args),
         Command::Render(args) => render::run(&args),
-        Command::Upgrade(args) => upgrade::run(&args),
+        Command::Upgrade(args) => upgrade::run(args),
         Command::Crds => crds::run(),
         Command::Probe(args) => probe::run(args),
         Command::Verify(args) => verify::run(args),

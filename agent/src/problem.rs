@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+pub(crate) use forge::chain::chain;
 use kube::core::Status;
 
 /// Longest message that is kept, in characters.
@@ -180,20 +181,6 @@ fn shorten(text: &str) -> String {
         short.push('…');
     }
     short
-}
-
-/// Joins an error and its causes, leaving out a cause that the text above it already contains.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        let line = next.to_string();
-        if !text.contains(&line) {
-            text = format!("{text}: {line}");
-        }
-        cause = next.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ pub mod existing;
 mod member;
 pub mod native;
 mod readiness;
+mod room;
 pub mod teardown;
 pub mod vm;
 

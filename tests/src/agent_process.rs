@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::control_plane::{AGENT_TOKEN, ControlPlane, free_port, scratch, shared};
 use crate::control_plane_client::{Client, PatchKind};
+use crate::process;
 use crate::wait::until;
 
 /// Token of the webhooks.
@@ -107,12 +108,7 @@ impl Agent {
     /// # Errors
     /// If it does not answer.
     pub fn run(&mut self) -> anyhow::Result<()> {
-        let log = fs_err::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(self.log_path())?
-            .into_parts()
-            .0;
+        let log = process::log(self.log_path())?;
         let child = Command::new(binary()?)
             .env_clear()
             // As in the manifest of the Deployment.

@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use crate::bundle;
+use crate::process;
 use crate::wait::until;
 
 /// The administrator's password; as good as any, because every server is on loopback.
@@ -88,12 +89,7 @@ impl ImmudbServer {
             Version::Newest => "immudb",
             Version::Older => "immudb-1.10.0",
         };
-        let log = fs_err::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(self.log_path())?
-            .into_parts()
-            .0;
+        let log = process::log(self.log_path())?;
         let mut command = Command::new(bundle::program(program)?);
         command
             .env_clear()

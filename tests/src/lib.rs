@@ -17,6 +17,7 @@ pub mod immuclient;
 pub mod immudb_server;
 pub mod json_api;
 pub mod link;
+pub mod modules;
 pub mod outside;
 pub mod probe_process;
 pub mod process;

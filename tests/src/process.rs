@@ -1,6 +1,8 @@
 //! Running programs: output captured, failures told with everything the program said.
 
+use std::fs::File;
 use std::io::Write as _;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context as _, Result, bail};
@@ -10,6 +12,18 @@ pub fn shown(command: &Command) -> String {
     let mut words = vec![command.get_program().to_string_lossy().into_owned()];
     words.extend(command.get_args().map(|a| a.to_string_lossy().into_owned()));
     words.join(" ")
+}
+
+/// Opens a log for a process to go on writing, made if it is not there.
+///
+/// # Errors
+/// When it cannot be opened.
+pub fn log(path: impl AsRef<Path>) -> Result<File> {
+    let file = fs_err::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path.as_ref())?;
+    Ok(file.into_parts().0)
 }
 
 /// Runs to the end and gives the output, whatever the exit status.

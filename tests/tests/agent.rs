@@ -17,15 +17,6 @@ mod agent {
 
 /// A file that no `mod` line names would neither run nor compile.
 #[test]
-fn no_file_is_forgotten() {
-    let program = include_str!("agent.rs");
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/agent");
-    for entry in fs_err::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
-        assert!(
-            program.contains(&format!("mod {name};")),
-            "{name} is not declared"
-        );
-    }
+fn no_file_is_forgotten() -> anyhow::Result<()> {
+    tests::modules::all_declared("agent", include_str!("agent.rs"))
 }

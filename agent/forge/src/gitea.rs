@@ -6,14 +6,13 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, header};
 use http_body_util::Full;
-use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::credentials::Credentials;
 use crate::decide::Commit;
 use crate::facts::{File, FileMode};
-use crate::fault::{Fault, Kind, Role, Server, sort};
+use crate::fault::{Fault, Kind, Role, Server};
 use crate::http::{Address, Http, TransportError, segment, segments};
 use crate::pull_request::PullRequest;
 use crate::seam::{Answer, Forge, PAGE, Received, Rest, decode, repository_path};
@@ -112,13 +111,7 @@ impl Rest for Gitea {
             })?;
         let answer = self.http.exchange(request).await;
         let answer = answer.map_err(|error| fault(Kind::Transport(error)))?;
-        let (parts, body) = sort(answer, Timestamp::now()).map_err(fault)?.into_parts();
-        Ok(Answer {
-            server: self.server.clone(),
-            request: shown,
-            headers: parts.headers,
-            body,
-        })
+        Answer::of(&self.server, shown, answer)
     }
 
     fn base(&self) -> &str {

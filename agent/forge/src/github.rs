@@ -14,7 +14,6 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt as _, Full};
-use jiff::Timestamp;
 use octocrab::service::middleware::base_uri::BaseUriLayer;
 use octocrab::{AuthState, OctoBody, Octocrab, OctocrabBuilder};
 use serde_json::Value;
@@ -22,9 +21,10 @@ use tower_service::Service;
 
 pub use repository::GitHub;
 
+use crate::chain::chain;
 use crate::credentials::Credentials;
-use crate::fault::{Fault, Kind, Role, Server, sort};
-use crate::http::{Address, Http, TransportError, chain};
+use crate::fault::{Fault, Kind, Role, Server};
+use crate::http::{Address, Http, TransportError};
 use crate::seam::Answer;
 
 /// GitHub's own API.
@@ -105,13 +105,7 @@ impl Api {
             .await
             .map_err(|error| fault(kind_of(&error)))?;
         let answer = Response::from_parts(parts, body.to_bytes());
-        let (parts, body) = sort(answer, Timestamp::now()).map_err(fault)?.into_parts();
-        Ok(Answer {
-            server: self.server.clone(),
-            request: shown,
-            headers: parts.headers,
-            body,
-        })
+        Answer::of(&self.server, shown, answer)
     }
 
     /// The path of the next page, if there is one on the same host.

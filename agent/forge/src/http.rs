@@ -20,6 +20,8 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::time::timeout;
 
+use crate::chain::chain;
+
 /// Longest time until a connection stands.
 const CONNECT: Duration = Duration::from_secs(10);
 /// Longest time for one exchange, connection and body included.
@@ -156,20 +158,6 @@ impl Http {
             }),
         }
     }
-}
-
-/// Joins an error and its causes, leaving out a cause that the text above it already contains.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        let line = next.to_string();
-        if !text.contains(&line) {
-            text = format!("{text}: {line}");
-        }
-        cause = next.source();
-    }
-    text
 }
 
 /// Whether a connection without TLS will do.

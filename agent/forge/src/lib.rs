@@ -7,6 +7,7 @@
 //! [`round`] puts one poll together. Nothing here knows of Kubernetes.
 
 pub mod body;
+pub mod chain;
 pub mod credentials;
 pub mod decide;
 pub mod facts;

@@ -6,14 +6,15 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, Response};
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::decide::Commit;
 use crate::facts::File;
-use crate::fault::{Fault, Kind, Server};
+use crate::fault::{Fault, Kind, Server, sort};
 use crate::http::segment;
 use crate::pull_request::{PullRequest, State};
 
@@ -89,6 +90,29 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// What `server` sent for `request`, unless it is no success.
+    ///
+    /// # Errors
+    /// What it was instead.
+    pub(crate) fn of(
+        server: &Server,
+        request: String,
+        response: Response<Bytes>,
+    ) -> Result<Self, Fault> {
+        match sort(response, Timestamp::now()) {
+            Ok(success) => {
+                let (parts, body) = success.into_parts();
+                Ok(Self {
+                    server: server.clone(),
+                    request,
+                    headers: parts.headers,
+                    body,
+                })
+            }
+            Err(kind) => Err(Fault::new(server, &request, kind)),
+        }
+    }
+
     /// Reads the body as JSON.
     pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, Fault> {
         serde_json::from_slice(&self.body).map_err(|error| self.malformed(&error.to_string()))

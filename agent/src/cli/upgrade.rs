@@ -6,13 +6,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use clap::{Subcommand, ValueEnum};
+use clap::Subcommand;
 use forge::decide::{Action, Decision, decide};
 use forge::facts::{File, FileMode, Repository};
 use forge::round;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::output::Output;
+use super::signals;
 use crate::api::upgrade_policy::UpgradePolicySpec;
 use crate::upgrade::connection::{AnyForge, Identity, Upstream};
 use crate::upgrade::settings::Settings;
@@ -56,31 +58,26 @@ struct Check {
     output: Output,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Output {
-    /// For people.
-    Text,
-    /// For programs.
-    Json,
-}
-
 /// Runs the subcommand.
-pub(super) fn run(args: &Args) -> anyhow::Result<()> {
+pub(super) fn run(args: Args) -> anyhow::Result<()> {
     let Args {
         command: Command::Check(check),
     } = args;
+    signals::run(|stop| async move {
+        tokio::select! {
+            result = print_decision(&check) => result,
+            () = stop.cancelled() => bail!("interrupted"),
+        }
+    })
+}
+
+async fn print_decision(check: &Check) -> anyhow::Result<()> {
     let (name, spec) = read_policy(&check.policy)?;
     let settings = Settings::of(&name, &spec)
         .with_context(|| format!("cannot use {}", check.policy.display()))?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("failed to start the runtime")?;
-    let decision = runtime.block_on(async {
-        tokio::time::timeout(DEADLINE, look(check, &settings))
-            .await
-            .with_context(|| format!("no end after {} s", DEADLINE.as_secs()))?
-    })?;
+    let decision = tokio::time::timeout(DEADLINE, look(check, &settings))
+        .await
+        .with_context(|| format!("no end after {} s", DEADLINE.as_secs()))??;
     match check.output {
         Output::Text => super::print(&text(&settings, &decision)?),
         Output::Json => super::print(&format!("{:#}\n", json(&decision))),

@@ -4,11 +4,11 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
-use clap::ValueEnum;
 use immudb::history::{self, Outcome, Record, Server, Verdict};
 use immudb::{Address, Client};
 use serde::Serialize;
 
+use super::output::Output;
 use super::signals;
 use crate::api::period::Period;
 use crate::immudb_login::Credentials;
@@ -40,14 +40,6 @@ pub(super) struct Args {
     /// How the result looks.
     #[arg(long, value_enum, default_value_t = Output::Text)]
     output: Output,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Output {
-    /// For people.
-    Text,
-    /// One JSON object.
-    Json,
 }
 
 /// The result.

@@ -8,13 +8,14 @@ use fs_err as fs;
 use super::cgroup;
 use crate::network::{Switch, clash, link_exists};
 use crate::problem::{Problem, Problems};
+use crate::provider::room;
 use crate::state::StateDirectory;
 use crate::topology::Topology;
 
-/// Memory that a new cluster needs: about 1.3 GiB are in use when it idles.
-const MEMORY: u64 = 2 << 30;
-/// Disk that a new cluster needs: images and their containers on two nodes, and room for data.
-const DISK: u64 = 5 << 30;
+/// Memory in MiB that a new cluster needs: about 1.3 GiB are in use when it idles.
+const MEMORY: u64 = 2 << 10;
+/// Disk in MiB that a new cluster needs: images and their containers on two nodes, and room for data.
+const DISK: u64 = 5 << 10;
 
 /// Programs of the host that are used, and the Debian package that has each.
 const PROGRAMS: [(&str, &str); 8] = [
@@ -144,35 +145,21 @@ fn module_exists(name: &str) -> bool {
 }
 
 fn memory(meminfo: &str) -> Option<Problem> {
-    let available = meminfo.lines().find_map(|line| {
-        let kibibytes = line
-            .strip_prefix("MemAvailable:")?
-            .trim()
-            .strip_suffix("kB")?;
-        kibibytes.trim().parse::<u64>().ok()
-    })?;
-    let available = available << 10;
+    let available = room::memory(meminfo)?;
     (available < MEMORY).then(|| {
         Problem::new(format!(
-            "{} MiB of memory are free, {} MiB are needed",
-            available >> 20,
-            MEMORY >> 20
+            "{available} MiB of memory are free, {MEMORY} MiB are needed"
         ))
         .hint("end other programs, or use a larger host")
     })
 }
 
 fn disk(state: &Path) -> Option<Problem> {
-    // The directory may not exist yet: its first ancestor that does is on the same disk.
-    let place = state.ancestors().find(|place| place.exists())?;
-    let stat = rustix::fs::statvfs(place).ok()?;
-    let free = stat.f_bavail * stat.f_frsize;
+    let (free, place) = room::disk(state)?;
     (free < DISK).then(|| {
         Problem::new(format!(
-            "{} MiB of disk are free in {}, {} MiB are needed",
-            free >> 20,
-            place.display(),
-            DISK >> 20
+            "{free} MiB of disk are free in {}, {DISK} MiB are needed",
+            place.display()
         ))
         .hint("make room, or use another disk: --state-dir DIR")
     })

@@ -10,6 +10,7 @@ use super::files::host_network;
 use super::machine::VmMachine;
 use super::spec::Size;
 use crate::problem::{Problem, Problems};
+use crate::provider::room;
 use crate::state::StateDirectory;
 use crate::topology::{Topology, overlap};
 
@@ -56,13 +57,7 @@ pub fn check(state: &StateDirectory, topology: &Topology, verdict: &Verdict) -> 
 }
 
 fn too_little_memory(meminfo: &str, needed: u64) -> Option<Problem> {
-    let available = meminfo.lines().find_map(|line| {
-        let kibibytes = line
-            .strip_prefix("MemAvailable:")?
-            .trim()
-            .strip_suffix("kB")?;
-        kibibytes.trim().parse::<u64>().ok()
-    })? >> 10;
+    let available = room::memory(meminfo)?;
     (available < needed).then(|| {
         Problem::new(format!(
             "{available} MiB of memory are free, the machines need {needed} MiB"
@@ -72,10 +67,7 @@ fn too_little_memory(meminfo: &str, needed: u64) -> Option<Problem> {
 }
 
 fn too_little_disk(state: &Path, needed: u64) -> Option<Problem> {
-    // The directory may not exist yet: its first ancestor that does is on the same disk.
-    let place = state.ancestors().find(|place| place.exists())?;
-    let stat = rustix::fs::statvfs(place).ok()?;
-    let free = (stat.f_bavail * stat.f_frsize) >> 20;
+    let (free, place) = room::disk(state)?;
     (free < needed).then(|| {
         Problem::new(format!(
             "{free} MiB of disk are free in {}, the machines need {needed} MiB",
