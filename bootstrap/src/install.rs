@@ -170,6 +170,7 @@ pub fn run(installation: &Installation<'_>, reporter: &dyn Reporter) -> Result<V
     api.apply("create the Sync `cluster`", MANAGER, &source.to_string())?;
     step.finish("");
     let step = Step::start(reporter, "Syncs");
+    ask_again(api)?;
     let states = wait::until_healthy(api, kubectl.pace().scale(SYNCS_DEADLINE), &step)?;
     step.finish("");
     Ok(states)
@@ -281,6 +282,7 @@ fn forge(api: &Api<'_>, templates: &Path) -> Result<()> {
 fn first_commit(api: &Api<'_>, templates: &Path, url: &str, edge: &Edge) -> Result<Value> {
     let password = read_secret(api, FORGE, "gitea", "admin-password")?;
     let gitea = Gitea::new(url, REPOSITORY_OWNER, &password);
+    gitea.wait_until_it_answers(api.0.pace().scale(FORGE_DEADLINE))?;
     gitea.ensure_repository(REPOSITORY)?;
     let credentials = Credentials {
         username: REPOSITORY_OWNER.to_owned(),
@@ -365,6 +367,17 @@ fn agent(api: &Api<'_>, image: &str) -> Result<()> {
     let manifest =
         include_str!("../install/deployment.yaml").replace("immuops.dev/agent:bundle", image);
     api.apply("start the agent", MANAGER, &manifest)?;
+    Ok(())
+}
+
+/// Has every Sync that there is reconciled once more: what they said before a machine or the agent
+/// was away does not count.
+fn ask_again(api: &Api<'_>) -> Result<()> {
+    let request = format!("{}={}", syncs::REQUESTED_AT, jiff::Timestamp::now());
+    let manager = format!("--field-manager={MANAGER}");
+    let words = ["-n", SYSTEM, "annotate", "syncs.immuops.dev", "--all"];
+    let words = [&words[..], &["--overwrite", &manager, &request]].concat();
+    api.text("ask the agent to reconcile every Sync", &words)?;
     Ok(())
 }
 

@@ -10,6 +10,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 use ureq::http::StatusCode;
 
+use crate::poll::{self, Answer};
 use crate::problem::Problem;
 
 /// A single API call is local; longer than this means that Gitea hangs.
@@ -39,6 +40,20 @@ impl Gitea {
             user: user.to_owned(),
             authorization: format!("Basic {credentials}"),
         }
+    }
+
+    /// Waits until it answers. What the cluster says of its pod may be older than the last start of
+    /// its machine.
+    pub(crate) fn wait_until_it_answers(&self, limit: Duration) -> anyhow::Result<()> {
+        poll::until(&format!("Gitea at {}", self.base), limit, || {
+            Ok(
+                match self.call("GET", "/version", None, "ask for Gitea's version") {
+                    Ok((StatusCode::OK, _)) => Answer::Done(()),
+                    Ok((status, _)) => Answer::NotYet(format!("it answered {status}")),
+                    Err(problem) => Answer::NotYet(problem.to_string()),
+                },
+            )
+        })
     }
 
     /// Makes the private, empty repository `name` of our user unless it exists.

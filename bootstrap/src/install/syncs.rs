@@ -4,6 +4,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+/// The annotation whose new value asks the agent to reconcile a Sync now.
+pub(super) const REQUESTED_AT: &str = "reconcile.immuops.dev/requestedAt";
+
 /// One Sync as its status tells it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SyncStatus {
@@ -67,12 +70,18 @@ fn read_one(sync: &Value) -> Option<SyncStatus> {
         .pointer("/status/observedGeneration")
         .and_then(Value::as_i64);
     let current = sync.pointer("/metadata/generation").and_then(Value::as_i64);
+    let annotations = sync.pointer("/metadata/annotations");
+    let requested = annotations.and_then(|all| all.get(REQUESTED_AT));
+    let handled = sync.pointer("/status/lastHandledReconcileAt");
     let state = match (condition("Ready"), condition("Stalled")) {
         _ if sync.pointer("/spec/suspend").and_then(Value::as_bool) == Some(true) => {
             SyncState::Suspended
         }
         _ if observed != current => SyncState::Waiting {
             message: "not seen by the agent yet".to_owned(),
+        },
+        _ if requested.is_some() && requested != handled => SyncState::Waiting {
+            message: "asked to reconcile, not done yet".to_owned(),
         },
         (_, Some(stalled)) if is_true(stalled) => SyncState::Failed {
             message: message(stalled),
@@ -97,6 +106,25 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_request_has_to_be_handled() {
+        let ready = json!([{"type": "Ready", "status": "True", "message": "Applied"}]);
+        for (requested, handled, expected) in [
+            (json!({REQUESTED_AT: "2"}), json!("2"), true),
+            (json!({REQUESTED_AT: "2"}), json!("1"), false),
+            (json!({REQUESTED_AT: "2"}), Value::Null, false),
+            (json!({}), json!("1"), true),
+        ] {
+            let list = json!({"items": [{
+                "metadata": {"name": "a", "annotations": requested},
+                "status": {"conditions": ready, "lastHandledReconcileAt": handled},
+            }]});
+            let states = read(&list);
+            let ready = states.iter().all(|sync| sync.state == SyncState::Ready);
+            assert_eq!(ready, expected, "{list}");
+        }
+    }
 
     #[test]
     fn states_follow_the_conditions() {

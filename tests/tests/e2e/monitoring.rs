@@ -64,6 +64,14 @@ pub(crate) fn dashboards_and_alerts_show_a_stopped_replica(world: &World) -> Res
         let unhealthy = prometheus.query("immuops_agent_ready == 0")?;
         wait::ensure(unhealthy.is_empty(), || format!("{unhealthy:?}"))
     })?;
+    // Kubelet looks at volumes once a minute: that of a replica just back is not there yet.
+    wait::until("the replica's volume to be measured", SETTLE, || {
+        let volume = r#"kubelet_volume_stats_used_bytes{persistentvolumeclaim=~".*replica.*"}"#;
+        let measured = prometheus.query(volume)?;
+        wait::ensure(!measured.is_empty(), || {
+            "kubelet has not seen it".to_owned()
+        })
+    })?;
     let mut healthy = Vec::new();
     for (_, dashboard) in &dashboards {
         for panel in &dashboard.panels {
