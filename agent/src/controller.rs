@@ -29,6 +29,7 @@ use crate::events::Events;
 use crate::git::fetcher::Fetcher;
 use crate::http::{self, Heartbeat};
 use crate::lease::Contender;
+use crate::lookup::Lookup;
 use crate::mailbox::Mailbox;
 use crate::metrics::Metrics;
 use crate::reconcile::Reconciler;
@@ -88,6 +89,7 @@ pub(crate) async fn run(
         listed: CancellationToken::new(),
         readers: Readers::default(),
         memo: Arc::new(Memo::new(MEMO_BYTES)),
+        lookup: Lookup::default(),
     });
     let gate = Gate::new(webhook_token_file);
     let serving = http::serve(listener, Arc::clone(&shared), gate, stop.clone());

@@ -120,18 +120,22 @@ async fn metrics(State(site): State<Site>) -> Response {
 }
 
 impl Site {
-    fn status(&self, now: Timestamp) -> Status {
+    async fn status(&self, now: Timestamp) -> Status {
+        let Shared {
+            cluster, namespace, ..
+        } = &*self.shared;
         Status {
             version: env!("CARGO_PKG_VERSION"),
-            leader: self.shared.cluster.authority().check().is_ok(),
+            leader: cluster.authority().check().is_ok(),
             time: now.round(Unit::Second).unwrap_or(now).to_string(),
             syncs: self.shared.board.lines(),
+            seen: self.shared.lookup.seen(cluster, namespace).await,
         }
     }
 }
 
 async fn status(State(site): State<Site>) -> Response {
-    axum::Json(site.status(Timestamp::now())).into_response()
+    axum::Json(site.status(Timestamp::now()).await).into_response()
 }
 
 async fn schema() -> Response {
@@ -140,7 +144,7 @@ async fn schema() -> Response {
 
 async fn page(State(site): State<Site>) -> Response {
     let now = Timestamp::now();
-    let html = page::page(&site.status(now), now).into_string();
+    let html = page::page(&site.status(now).await, now).into_string();
     let headers = [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
         // Nothing is loaded, nothing runs, nobody frames it.

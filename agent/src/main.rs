@@ -19,6 +19,7 @@ mod inventory_store;
 mod kinds;
 mod lease;
 mod logging;
+mod lookup;
 mod mailbox;
 mod metrics;
 mod page;

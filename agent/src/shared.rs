@@ -13,6 +13,7 @@ use crate::cluster::Cluster;
 use crate::events::Events;
 use crate::git::fetcher::{Fetcher, SourceKey};
 use crate::http::Heartbeat;
+use crate::lookup::Lookup;
 use crate::mailbox::Mailbox;
 use crate::metrics::Metrics;
 use crate::watches::Watches;
@@ -41,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) readers: Readers,
     /// What renderings leave behind for the next.
     pub(crate) memo: Arc<Memo>,
+    /// What is looked up for those who ask over HTTP.
+    pub(crate) lookup: Lookup,
 }
 
 impl fmt::Debug for Shared {

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::board::{Lines, Standing};
+use crate::lookup::Seen;
 
 /// The agent and everything it looks after. Served as JSON at `/api/v1/status`; its JSON Schema is
 /// at `/api/v1/status/schema`.
@@ -18,6 +19,9 @@ pub(crate) struct Status {
     pub(crate) time: String,
     /// Every Sync by name.
     pub(crate) syncs: Lines,
+    /// Servers, upgrade policies, and what could not be looked up.
+    #[serde(flatten)]
+    pub(crate) seen: Seen,
 }
 
 /// The state of everything in one word, worst first.
@@ -69,6 +73,7 @@ mod tests {
             leader: true,
             time: "2026-01-01T00:00:00Z".to_owned(),
             syncs: names.into_iter().zip(standings.iter().map(entry)).collect(),
+            seen: Seen::default(),
         }
     }
 
