@@ -1,5 +1,5 @@
-//! What the cluster costs when nothing happens: writes to the API server, the agent's memory and
-//! processor time.
+//! What the cluster costs when nothing happens: writes to the API server, and the memory and processor
+//! time of every component.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,7 +10,8 @@ use kube::Client;
 use tests::bundle;
 use tests::cluster::Cluster;
 
-use crate::report::Report;
+use crate::processes::{Usage, components};
+use crate::report::{Report, mebibytes};
 
 /// Verbs that change something.
 const WRITES: &[&str] = &[
@@ -34,17 +35,16 @@ const BACKGROUND: &[&str] = &[
 
 /// Watches for `period` and adds the rows.
 pub(crate) async fn measure(
-    _cluster: &Cluster,
+    cluster: &Cluster,
     client: &Client,
     period: Duration,
     report: &mut Report,
 ) -> Result<()> {
     let before = writes(client).await?;
-    let agent = agent_process()?;
-    let ticks_before = agent.processor_ticks()?;
+    let components_before = components(cluster)?;
     tokio::time::sleep(period).await;
     let after = writes(client).await?;
-    let ticks = agent.processor_ticks()?.saturating_sub(ticks_before);
+    let components = components(cluster)?;
     let grown: BTreeMap<_, _> = after
         .iter()
         .map(|(resource, count)| (resource, count - before.get(resource).unwrap_or(&0)))
@@ -72,29 +72,27 @@ pub(crate) async fn measure(
         "-",
         list(&background),
     );
-    // USER_HZ is 100 on every Linux we run on; /proc documents it so.
-    let share = f64::from(u32::try_from(ticks)?) / 100.0 / period.as_secs_f64() * 100.0;
+    // USER_HZ is 100 on every Linux we run on; /proc documents it so. In % of one core.
+    let share = |name: &str, usage: &Usage| -> Result<f64> {
+        let before = components_before.get(name).map_or(0, |before| before.ticks);
+        let ticks = u32::try_from(usage.ticks.saturating_sub(before))?;
+        Ok(f64::from(ticks) / period.as_secs_f64())
+    };
+    for (name, usage) in &components {
+        report.component(name, usage, share(name, usage)?);
+    }
+    let agent = components.get("agent run").context("no agent runs")?;
     report.row(
         "agent: processor while idle",
         "< 0.5 % of one core",
-        format!("{share:.2} %"),
+        format!("{:.2} %", share("agent run", agent)?),
     );
-    let mib = |kib: u64| {
-        format!(
-            "{:.1} MiB",
-            f64::from(u32::try_from(kib).unwrap_or(u32::MAX)) / 1024.0
-        )
-    };
     report.row(
         "agent: resident memory while idle",
         "< 30 MiB",
-        mib(agent.status("VmRSS")?),
+        mebibytes(agent.resident),
     );
-    report.row(
-        "agent: peak resident memory",
-        "-",
-        mib(agent.status("VmHWM")?),
-    );
+    report.row("agent: peak resident memory", "-", mebibytes(agent.peak));
     let size = fs::metadata(bundle::program("agent")?)?.len();
     report.row(
         "agent: binary",
@@ -139,48 +137,4 @@ async fn writes(client: &Client) -> Result<BTreeMap<String, u64>> {
         }
     }
     Ok(counts)
-}
-
-/// The agent's process as this host sees it: native nodes share the kernel.
-struct Process {
-    folder: std::path::PathBuf,
-}
-
-fn agent_process() -> Result<Process> {
-    for entry in fs::read_dir("/proc")? {
-        let folder = entry?.path();
-        let Ok(command) = fs::read(folder.join("cmdline")) else {
-            continue;
-        };
-        if command.starts_with(b"/agent\0run") {
-            return Ok(Process { folder });
-        }
-    }
-    anyhow::bail!("no process `/agent run` on this host")
-}
-
-impl Process {
-    /// User and system time in clock ticks: fields 14 and 15 of /proc/PID/stat (proc(5)).
-    fn processor_ticks(&self) -> Result<u64> {
-        let stat = fs::read_to_string(self.folder.join("stat"))?;
-        let after_name = stat
-            .rsplit(") ")
-            .next()
-            .context("unreadable /proc/PID/stat")?;
-        let fields: Vec<&str> = after_name.split(' ').collect();
-        let field = |index: usize| -> Result<u64> {
-            Ok(fields.get(index).context("short /proc/PID/stat")?.parse()?)
-        };
-        Ok(field(11)? + field(12)?)
-    }
-
-    /// A size in KiB from /proc/PID/status.
-    fn status(&self, name: &str) -> Result<u64> {
-        let status = fs::read_to_string(self.folder.join("status"))?;
-        let line = status.lines().find(|line| line.starts_with(name));
-        let size = line.and_then(|line| line.split_whitespace().nth(1));
-        Ok(size
-            .with_context(|| format!("/proc/PID/status has no {name}"))?
-            .parse()?)
-    }
 }

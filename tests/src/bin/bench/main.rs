@@ -3,6 +3,7 @@
 
 mod idle;
 mod latency;
+mod processes;
 mod report;
 
 use std::time::Duration;

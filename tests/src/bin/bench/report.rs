@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
+use crate::processes::Usage;
+
 /// Rows of results, and the machine they were measured on.
 #[derive(Debug)]
 pub(crate) struct Report {
     rows: Vec<(String, String, String)>,
+    components: Vec<(String, Usage, f64)>,
     phases: Vec<String>,
 }
 
@@ -16,6 +19,7 @@ impl Report {
     pub(crate) fn new() -> Self {
         Self {
             rows: Vec::new(),
+            components: Vec::new(),
             phases: Vec::new(),
         }
     }
@@ -24,6 +28,12 @@ impl Report {
     pub(crate) fn row(&mut self, what: &str, budget: &str, measured: String) {
         self.rows
             .push((what.to_owned(), budget.to_owned(), measured));
+    }
+
+    /// What a component took, with its share of one core in per cent.
+    pub(crate) fn component(&mut self, name: &str, usage: &Usage, share: f64) {
+        self.components
+            .push((name.to_owned(), usage.clone(), share));
     }
 
     /// Median, 99th percentile and maximum of some durations.
@@ -63,6 +73,20 @@ impl Report {
         for (what, budget, measured) in &self.rows {
             writeln!(text, "| {what} | {budget} | {measured} |")?;
         }
+        writeln!(
+            text,
+            "\n| component | processes | resident | of one core while idle |\n|---|---|---|---|"
+        )?;
+        let mut components: Vec<_> = self.components.iter().collect();
+        components.sort_by_key(|(_, usage, _)| std::cmp::Reverse(usage.resident));
+        for (name, usage, share) in components {
+            let resident = mebibytes(usage.resident);
+            let processes = usage.processes;
+            writeln!(text, "| {name} | {processes} | {resident} | {share:.2} % |")?;
+        }
+        let all: u64 = self.components.iter().map(|(_, u, _)| u.resident).sum();
+        let share: f64 = self.components.iter().map(|(_, _, share)| share).sum();
+        writeln!(text, "| all | | {} | {share:.2} % |", mebibytes(all))?;
         writeln!(text, "\nTime per step of `bootstrap up`:\n")?;
         for phase in &self.phases {
             writeln!(text, "- {phase}")?;
@@ -70,6 +94,12 @@ impl Report {
         std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes())
             .context("failed to print the report")
     }
+}
+
+/// A size given in KiB.
+pub(crate) fn mebibytes(kib: u64) -> String {
+    let kib = f64::from(u32::try_from(kib).unwrap_or(u32::MAX));
+    format!("{:.1} MiB", kib / 1024.0)
 }
 
 pub(crate) fn seconds(duration: Duration) -> String {
