@@ -1,7 +1,8 @@
 //! A real cluster, made and removed by the `bootstrap` command as a user would.
 
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 use fs_err::{self as fs, File};
@@ -110,6 +111,32 @@ impl Cluster {
     /// What `bootstrap up` said when it failed.
     pub fn up_logged(&self, more: &[&str]) -> Result<String> {
         self.up_as(&defaults(more))
+    }
+
+    /// [`Cluster::up`], killed as by `kill -9` once it reports `step`.
+    ///
+    /// # Errors
+    /// When it ends before that, with what it reported.
+    pub fn up_killed_at(&self, more: &[&str], step: &str) -> Result<()> {
+        let mut command = self.bootstrap(&[&["up"], &defaults(more)[..]].concat())?;
+        let mut child = command
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("failed to start `bootstrap up`")?;
+        let reports = child.stderr.take().context("it has no stderr")?;
+        let mut log = String::new();
+        for line in BufReader::new(reports).lines() {
+            let line = line?;
+            if line.contains(step) {
+                child.kill()?;
+                child.wait()?;
+                return Ok(());
+            }
+            log += &line;
+            log.push('\n');
+        }
+        bail!("`up` ended before `{step}`, {}:\n{log}", child.wait()?)
     }
 
     /// Removes the cluster.

@@ -86,8 +86,10 @@ pub(crate) fn cluster_follows_an_outside_repository(_: &World) -> Result<()> {
     let before = HostState::read()?;
     let login = login.display().to_string();
     let arguments = ["--repo", &server.url(), "--git-credentials", &login];
+    // The first `up` dies in the middle; the second one finds what it left and finishes it.
     let outcome = cluster
-        .up(&arguments)
+        .up_killed_at(&arguments, "control plane: done")
+        .and_then(|()| cluster.up(&arguments))
         .and_then(|_| follows(&cluster, &server, &first));
     if let Err(error) = outcome {
         let trace = cluster.diagnosis();
@@ -123,6 +125,7 @@ fn follows(cluster: &Cluster, server: &GitServer, first: &str) -> Result<()> {
         "-n",
         "immuops-system",
         "annotate",
+        "--overwrite",
         "syncs.immuops.dev/cluster",
         &format!("reconcile.immuops.dev/requestedAt={second}"),
     ])?;
