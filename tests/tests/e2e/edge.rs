@@ -16,6 +16,8 @@ pub(crate) fn every_name_answers_over_tls(world: &World) -> Result<()> {
     let edge = made.edge()?;
     let cases = [
         ("status", "/api/v1/status", "immudb-primary"),
+        // The agent has asked the probe beside the replica.
+        ("status", "/api/v1/status", "\"stateMatch\":true"),
         ("git", "/api/healthz", "pass"),
         ("prometheus", "/-/ready", "Ready"),
         ("console", "/api/v2/health", "\"status\":true"),
