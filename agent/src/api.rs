@@ -6,6 +6,7 @@ pub(crate) mod names;
 pub(crate) mod period;
 pub(crate) mod sync;
 pub(crate) mod upgrade_policy;
+pub(crate) mod upgrade_proof;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;

@@ -66,6 +66,29 @@ struct HookCall {
     outcome: Hook,
 }
 
+/// One upgrade policy. Their number is small as well, and chosen by the operator.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OfPolicy {
+    policy: String,
+}
+
+/// What became of the proof of an upgrade.
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelValue)]
+pub(crate) enum ProofResult {
+    /// Nothing is lost.
+    Proved,
+    /// Nobody could tell in time.
+    Overdue,
+    /// A server holds another history.
+    Refuted,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ProofOf {
+    policy: String,
+    result: ProofResult,
+}
+
 /// All metrics of the process.
 #[derive(Debug)]
 pub(crate) struct Metrics {
@@ -82,6 +105,8 @@ pub(crate) struct Metrics {
     held: Family<OfSync, Gauge>,
     hooks: Family<HookCall, Counter>,
     watches: Gauge,
+    proofs: Family<ProofOf, Counter>,
+    unproved: Family<OfPolicy, Gauge>,
 }
 
 impl Metrics {
@@ -104,6 +129,8 @@ impl Metrics {
             held: Family::default(),
             hooks: Family::default(),
             watches: Gauge::default(),
+            proofs: Family::default(),
+            unproved: Family::default(),
         };
         let registry = &mut all.registry;
         registry.register(
@@ -135,6 +162,16 @@ impl Metrics {
         );
         registry.register("webhooks", "Webhook calls by outcome", all.hooks.clone());
         registry.register("watches", "Watches that run", all.watches.clone());
+        registry.register(
+            "upgrade_proofs",
+            "Proofs of upgrades by policy and result",
+            all.proofs.clone(),
+        );
+        registry.register(
+            "upgrade_unproved",
+            "1 if the latest upgrade is not proved and nobody has acknowledged that",
+            all.unproved.clone(),
+        );
         registry.register_with_unit(
             "reconcile_duration",
             "Time of a reconciliation, from trigger to the end of the apply",
@@ -237,6 +274,26 @@ impl Metrics {
         self.hooks.get_or_create(&HookCall { outcome }).inc();
     }
 
+    /// The proof of an upgrade has come to a result.
+    pub(crate) fn proof(&self, policy: &str, result: ProofResult) {
+        let policy = policy.to_owned();
+        self.proofs.get_or_create(&ProofOf { policy, result }).inc();
+    }
+
+    /// Whether the latest upgrade has a proof that failed.
+    pub(crate) fn unproved(&self, policy: &str, failed: bool) {
+        let policy = policy.to_owned();
+        self.unproved
+            .get_or_create(&OfPolicy { policy })
+            .set(i64::from(failed));
+    }
+
+    /// An upgrade policy is gone.
+    pub(crate) fn forget_policy(&self, policy: &str) {
+        let policy = policy.to_owned();
+        self.unproved.remove(&OfPolicy { policy });
+    }
+
     /// The text that Prometheus reads.
     pub(crate) fn text(&self, watches: usize) -> Result<String, std::fmt::Error> {
         self.watches.set(i64::try_from(watches).unwrap_or(i64::MAX));
@@ -260,6 +317,8 @@ mod tests {
         metrics.corrected("a", 0.01);
         metrics.held("a", 0);
         metrics.hook(Hook::Accepted);
+        metrics.proof("immudb", ProofResult::Refuted);
+        metrics.unproved("immudb", true);
         let text = metrics.text(2).unwrap();
         for line in [
             r#"immuops_agent_reconciles_total{sync="a",reason="ReconciliationSucceeded"} 1"#,
@@ -271,6 +330,8 @@ mod tests {
             r#"immuops_agent_drift_corrections_total{sync="a"} 1"#,
             r#"immuops_agent_drift_held_objects{sync="a"} 0"#,
             r#"immuops_agent_webhooks_total{outcome="Accepted"} 1"#,
+            r#"immuops_agent_upgrade_proofs_total{policy="immudb",result="Refuted"} 1"#,
+            r#"immuops_agent_upgrade_unproved{policy="immudb"} 1"#,
             "immuops_agent_watches 2",
             "immuops_agent_reconcile_duration_seconds_count 1",
             "immuops_agent_drift_correction_duration_seconds_count 1",

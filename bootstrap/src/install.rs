@@ -230,6 +230,21 @@ fn passwords(api: &Api<'_>) -> Result<()> {
             ("password", secrets::immudb_password()?),
         ])
     })?;
+    // The agent reads no Secret but those of its own namespace for an UpgradePolicy: it gets a copy, which
+    // follows when `up` runs again.
+    let login = [
+        (
+            "username",
+            read_secret(api, DATABASE, "immudb-admin", "username")?,
+        ),
+        (
+            "password",
+            read_secret(api, DATABASE, "immudb-admin", "password")?,
+        ),
+    ];
+    let login = secret(SYSTEM, "immudb-login", OPAQUE, &login);
+    let action = format!("write the Secret {SYSTEM}/immudb-login");
+    api.apply(&action, MANAGER, &login.to_string())?;
     ensure_secret(api, SYSTEM, "webhook-token", || {
         Ok(vec![("token", secrets::token::<32>()?)])
     })
@@ -278,7 +293,7 @@ fn forge(api: &Api<'_>, templates: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Repository, first commit, the agent's token and the webhook; gives the root Sync.
+/// Repository, first commit, the agent's tokens and the webhook; gives the root Sync.
 fn first_commit(api: &Api<'_>, templates: &Path, url: &str, edge: &Edge) -> Result<Value> {
     let password = read_secret(api, FORGE, "gitea", "admin-password")?;
     let gitea = Gitea::new(url, REPOSITORY_OWNER, &password);
@@ -299,6 +314,11 @@ fn first_commit(api: &Api<'_>, templates: &Path, url: &str, edge: &Edge) -> Resu
             ("username", REPOSITORY_OWNER.to_owned()),
             ("password", token),
         ])
+    })?;
+    // What reads the repository every minute cannot write to it; this is for pull requests only.
+    ensure_secret(api, SYSTEM, "forge", || {
+        let scopes = ["write:repository", "write:issue"];
+        Ok(vec![("token", gitea.renew_token("upgrades", &scopes)?)])
     })?;
     let webhook = read_secret(api, SYSTEM, "webhook-token", "token")?;
     gitea.ensure_webhook(

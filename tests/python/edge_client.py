@@ -7,6 +7,8 @@ replica refuses writes with a fixed text, a primary takes them.
 import argparse
 import json
 import os
+import sys
+import threading
 
 import grpc
 from immudb import ImmudbClient
@@ -15,6 +17,13 @@ READ_ONLY = "database is read-only because it's a replica"
 
 
 def connect(options):
+    """A client of immudb-py, logged in."""
+    client = open_channel(options)
+    client.login("immudb", os.environ["IMMUDB_PASSWORD"])
+    return client
+
+
+def open_channel(options):
     """A client of immudb-py whose channel is TLS (it has no option for that)."""
     client = ImmudbClient(options.address, timeout=options.timeout)
     if not options.plaintext:
@@ -32,7 +41,6 @@ def connect(options):
             ],
         )
         client._resetStub()
-    client.login("immudb", os.environ["IMMUDB_PASSWORD"])
     return client
 
 
@@ -74,17 +82,81 @@ def read(options):
     return values
 
 
+class Writer(threading.Thread):
+    """Writes keys of its own, and remembers those that were acknowledged.
+
+    A write that fails may have happened or not: its key is left out, and the next one is tried over a new
+    connection.
+    """
+
+    def __init__(self, options, name, counted, stop):
+        super().__init__(daemon=True)
+        self.options, self.name_, self.counted, self.stop = options, name, counted, stop
+        self.acknowledged = {}
+
+    def run(self):
+        client, number = None, 0
+        while not self.stop.is_set():
+            number += 1
+            key = f"writer-{self.name_}-{number:06}"
+            try:
+                client = client or connect(self.options)
+                answer = client.set(key.encode(), f"value of {key}".encode())
+                self.acknowledged[key] = answer.id
+                self.counted.release()
+            except grpc.RpcError:
+                if client:
+                    client.shutdown()
+                client = None
+            if client is None or len(self.acknowledged) > self.options.count:
+                # All that were asked for are written, or nobody takes them: from now on slowly.
+                self.stop.wait(0.1)
+
+
+def write_on(options):
+    """Writes from several connections until stdin ends, and says `enough` when there are `count` each."""
+    stop, counted = threading.Event(), threading.Semaphore(0)
+    writers = [Writer(options, n, counted, stop) for n in range(options.connections)]
+    for writer in writers:
+        writer.start()
+    for _ in range(options.count * options.connections):
+        if not counted.acquire(timeout=60):
+            sys.exit("no write was acknowledged for a minute")
+    print("enough", flush=True)
+    sys.stdin.read()
+    stop.set()
+    acknowledged = {}
+    for writer in writers:
+        writer.join()
+        acknowledged.update(writer.acknowledged)
+    return acknowledged
+
+
+def scan(options):
+    """Every key of the writers with its value."""
+    client, found, last = connect(options), {}, b""
+    while page := client.scan(last, b"writer-", False, 1000):
+        last = max(page)
+        before = len(found)
+        found.update((key.decode(), value.decode()) for key, value in page.items())
+        if len(found) == before:
+            break
+    return found
+
+
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("action", choices=["round_trip", "roles", "read"])
+    parser.add_argument("action", choices=["round_trip", "roles", "read", "write_on", "scan"])
     parser.add_argument("--address", required=True)
-    parser.add_argument("--name", required=True)
-    parser.add_argument("--ca", required=True)
+    parser.add_argument("--name")
+    parser.add_argument("--ca")
     parser.add_argument("--plaintext", action="store_true")
     parser.add_argument("--connections", type=int, default=1)
+    parser.add_argument("--count", type=int, default=1)
     parser.add_argument("--timeout", type=float, default=5)
     options = parser.parse_args()
-    action = {"round_trip": round_trip, "roles": roles, "read": read}[options.action]
+    actions = [round_trip, roles, read, write_on, scan]
+    action = {action.__name__: action for action in actions}[options.action]
     try:
         print(json.dumps({"ok": action(options)}))
     except grpc.RpcError as error:

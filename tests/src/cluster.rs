@@ -96,13 +96,17 @@ impl Cluster {
     /// # Errors
     /// What `bootstrap up` said when it failed.
     pub fn up_as(&self, arguments: &[&str]) -> Result<String> {
+        logged(&mut self.bootstrap(&[&["up"], arguments].concat())?)
+    }
+
+    /// `bootstrap up` as somebody runs it who has changed files of the source tree; gives what it reported
+    /// while it worked.
+    ///
+    /// # Errors
+    /// What `bootstrap up` said when it failed.
+    pub fn up_from(&self, source: &Path, arguments: &[&str]) -> Result<String> {
         let mut command = self.bootstrap(&[&["up"], arguments].concat())?;
-        let output = process::output(&mut command, None)?;
-        let log = String::from_utf8_lossy(&output.stderr).into_owned();
-        if !output.status.success() {
-            bail!("`{}` failed:\n{log}", process::shown(&command));
-        }
-        Ok(log)
+        logged(command.current_dir(source))
     }
 
     /// [`Cluster::up`], giving what it reported while it worked.
@@ -212,6 +216,7 @@ impl Cluster {
             &["get", "nodes", "-o", "wide"],
             &["get", "pods", "-A", "-o", "wide"],
             &["get", "syncs.immuops.dev", "-A", "-o", "yaml"],
+            &["get", "upgradepolicies.immuops.dev", "-A", "-o", "yaml"],
             &["get", "events", "-A", "--sort-by=.lastTimestamp"],
             &["-n", "immuops-system", "logs", "deploy/agent", "--tail=60"],
         ];
@@ -240,6 +245,16 @@ impl Cluster {
             &format!("go-template={template}"),
         ])
     }
+}
+
+/// Runs a command and gives its stderr.
+fn logged(command: &mut Command) -> Result<String> {
+    let output = process::output(command, None)?;
+    let log = String::from_utf8_lossy(&output.stderr).into_owned();
+    if !output.status.success() {
+        bail!("`{}` failed:\n{log}", process::shown(command));
+    }
+    Ok(log)
 }
 
 /// A cluster that follows an outside repository has no forge and takes no port for it.

@@ -115,28 +115,54 @@ impl Edge {
         connections: u8,
         transport: Transport,
     ) -> Result<Value> {
-        let mut command = Command::new("python3");
+        let mut command = self.client(action, name, connections)?;
+        if transport == Transport::Plaintext {
+            command.arg("--plaintext");
+        }
+        said(&process::text(&mut command, None)?)
+    }
+
+    /// The command for one action, over TLS.
+    ///
+    /// # Errors
+    /// When immudb-py cannot be installed.
+    pub(crate) fn client(&self, action: &str, name: &str, connections: u8) -> Result<Command> {
+        let mut command = client(action, &self.password)?;
         command
-            .arg(CLIENT)
-            .arg(action)
             .args(["--address", &format!("127.0.0.1:{}", self.port)])
             .args(["--name", name])
             .args(["--connections", &connections.to_string()])
             .arg("--ca")
-            .arg(self.authority.path())
-            .env("PYTHONPATH", python::packages()?)
-            .env("PYTHONDONTWRITEBYTECODE", "1")
-            .env("GRPC_VERBOSITY", "NONE")
-            .env("IMMUDB_PASSWORD", &self.password);
-        if transport == Transport::Plaintext {
-            command.arg("--plaintext");
-        }
-        let text = process::text(&mut command, None)?;
-        let answer: Value = serde_json::from_str(&text)
-            .with_context(|| format!("the client printed no JSON: {text}"))?;
-        match answer.get("ok") {
-            Some(value) => Ok(value.clone()),
-            None => bail!("the client got {answer}"),
-        }
+            .arg(self.authority.path());
+        Ok(command)
+    }
+}
+
+/// The command for one action of `python/edge_client.py`, which still needs an address.
+///
+/// # Errors
+/// When immudb-py cannot be installed.
+pub(crate) fn client(action: &str, password: &str) -> Result<Command> {
+    let mut command = Command::new("python3");
+    command
+        .arg(CLIENT)
+        .arg(action)
+        .env("PYTHONPATH", python::packages()?)
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("GRPC_VERBOSITY", "NONE")
+        .env("IMMUDB_PASSWORD", password);
+    Ok(command)
+}
+
+/// What a client printed at its end.
+///
+/// # Errors
+/// The gRPC code and text when the call failed.
+pub(crate) fn said(text: &str) -> Result<Value> {
+    let answer: Value = serde_json::from_str(text)
+        .with_context(|| format!("the client printed no JSON: {text}"))?;
+    match answer.get("ok") {
+        Some(value) => Ok(value.clone()),
+        None => bail!("the client got {answer}"),
     }
 }

@@ -157,6 +157,14 @@ impl ImmudbServer {
         Ok(())
     }
 
+    /// Removes all data of a server that is stopped: its next start is on empty data.
+    ///
+    /// # Errors
+    /// If it cannot be removed.
+    pub fn lose_data(&self) -> Result<()> {
+        Ok(fs_err::remove_dir_all(self.directory.path().join("data"))?)
+    }
+
     /// Where it listens.
     pub fn port(&self) -> u16 {
         self.port

@@ -1,7 +1,7 @@
 //! A network link between two processes of this host that can be cut and mended.
 
 use std::io;
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -26,7 +26,15 @@ impl Link {
     /// # Errors
     /// If no port is free for its near end.
     pub fn to(port: u16) -> Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
+        Self::from(Ipv4Addr::LOCALHOST.into(), port)
+    }
+
+    /// The same with its near end at an address of this host, for those who are not on its loopback.
+    ///
+    /// # Errors
+    /// If this host does not have the address, or no port is free there.
+    pub fn from(near: IpAddr, port: u16) -> Result<Self> {
+        let listener = TcpListener::bind((near, 0))?;
         let near = listener.local_addr()?.port();
         let state = Arc::new(Mutex::new(State {
             whole: true,

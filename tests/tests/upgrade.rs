@@ -12,6 +12,7 @@ mod upgrade {
     mod conditions;
     mod faults;
     mod flow;
+    mod proof;
 }
 
 /// A file that no `mod` line names would neither run nor compile.

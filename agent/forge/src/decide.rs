@@ -24,8 +24,6 @@ pub struct Decision {
     pub ignored: Vec<Ignored>,
     /// The open pull request before anything is done.
     pub open: Option<PullRequest>,
-    /// The newest one that was merged.
-    pub merged: Option<PullRequest>,
     /// What to do.
     pub action: Action,
 }
@@ -205,11 +203,7 @@ pub fn decide(
             None => {}
         }
     }
-    let newest = |state| {
-        let mut found = pull_requests.iter().filter(|one| one.state == state);
-        found.next().cloned()
-    };
-    let open = newest(State::Open);
+    let open = repository.newest(State::Open).cloned();
     let question = Question {
         policy,
         repository,
@@ -230,7 +224,6 @@ pub fn decide(
         target,
         ignored,
         open,
-        merged: newest(State::Merged),
         action,
     })
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::policy::Policy;
-use crate::pull_request::PullRequest;
+use crate::pull_request::{PullRequest, State};
 use crate::release::Releases;
 use crate::version::Version;
 
@@ -68,6 +68,13 @@ pub struct Repository {
     pub branch: Option<Branch>,
     /// Every pull request from our branch into the base branch, newest first.
     pub pull_requests: Vec<PullRequest>,
+}
+
+impl Repository {
+    /// The newest of the pull requests that have come to this.
+    pub fn newest(&self, state: State) -> Option<&PullRequest> {
+        self.pull_requests.iter().find(|one| one.state == state)
+    }
 }
 
 /// Whether the registry has an image.

@@ -13,11 +13,14 @@ use crate::registry::Registry;
 use crate::release::Releases;
 use crate::seam::{self, Forge};
 use crate::shortlist::shortlist;
+use crate::version::Version;
 
 /// Versions that the registry is asked about in one poll: with none of them there, something else is wrong.
 const LOOK_UPS: usize = 5;
 /// Topic of the comment about a pull request that asks for another version than before.
 const NEWS: &str = "news";
+/// Topic of the comment about what came of a merged pull request.
+const PROOF: &str = "proof";
 
 /// A look that failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,9 +38,7 @@ pub enum LookError {
 /// # Errors
 /// If the forge does not answer as it should.
 pub async fn repository<F: Forge>(forge: &F, policy: &Policy) -> Result<Repository, Fault> {
-    let mut paths: Vec<&str> = policy.files.iter().map(|rule| rule.path.as_str()).collect();
-    paths.sort_unstable();
-    paths.dedup();
+    let paths = paths(policy);
     let base = forge.base_commit().await?;
     let files = seam::files(forge, &paths, &base).await?;
     let name = policy.branch();
@@ -62,6 +63,37 @@ pub async fn repository<F: Forge>(forge: &F, policy: &Policy) -> Result<Reposito
         branch,
         pull_requests: forge.pull_requests(&name).await?,
     })
+}
+
+fn paths(policy: &Policy) -> Vec<&str> {
+    let mut paths: Vec<&str> = policy.files.iter().map(|rule| rule.path.as_str()).collect();
+    paths.sort_unstable();
+    paths.dedup();
+    paths
+}
+
+/// The version that the repository has at a commit.
+///
+/// # Errors
+/// If the forge does not answer as it should, or the files name no version.
+pub async fn version_at<F: Forge>(
+    forge: &F,
+    policy: &Policy,
+    commit: &str,
+) -> Result<Version, LookError> {
+    let repository = Repository {
+        files: seam::files(forge, &paths(policy), commit).await?,
+        ..Repository::default()
+    };
+    Ok(current(policy, &repository)?.version().clone())
+}
+
+/// Says on a pull request what came of its merge: in one comment, however often that is said.
+///
+/// # Errors
+/// If the forge refuses.
+pub async fn tell_proof<F: Forge>(forge: &F, number: u64, text: &str) -> Result<(), Fault> {
+    seam::comment(forge, number, PROOF, text).await
 }
 
 /// Asks the registry about the versions that may come next, from the highest down to the first that is

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::period::Period;
 use super::sync::{LocalName, conditions_schema};
+use super::upgrade_proof::{Proof, ProofStatus};
 
 /// Which upgrades to propose, and how.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -24,6 +25,7 @@ use super::sync::{LocalName, conditions_schema};
     printcolumn = r#"{"name": "Current", "type": "string", "jsonPath": ".status.current"}"#,
     printcolumn = r#"{"name": "Candidate", "type": "string", "jsonPath": ".status.candidate.version"}"#,
     printcolumn = r#"{"name": "Pull request", "type": "string", "jsonPath": ".status.pullRequest.url"}"#,
+    printcolumn = r#"{"name": "Proven", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Proven\")].status"}"#,
     printcolumn = r#"{"name": "Status", "type": "string", "priority": 1, "jsonPath": ".status.conditions[?(@.type==\"Ready\")].message"}"#,
     printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#
 )]
@@ -51,7 +53,7 @@ pub(crate) struct UpgradePolicySpec {
     pub(crate) files: Vec<FileEdit>,
     /// Where the pull request goes.
     pub(crate) repository: ForgeRepository,
-    /// The two servers whose history is compared before and after an upgrade.
+    /// The two servers that must hold after an upgrade what they held before it; nothing is proved if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) proof: Option<Proof>,
 }
@@ -147,32 +149,11 @@ pub(crate) enum ForgeKind {
     Gitea,
 }
 
-/// A primary and its replica.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Proof {
-    /// The server that takes writes.
-    pub(crate) primary: ImmudbServer,
-    /// The server that follows it.
-    pub(crate) replica: ImmudbServer,
-}
-
-/// An immudb server and who may read it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct ImmudbServer {
-    /// Host and port of its gRPC service, as `immudb-primary.immudb.svc:3322`.
-    #[schemars(length(min = 3, max = 270))]
-    pub(crate) address: String,
-    /// Secret of this namespace with `username` and `password`.
-    pub(crate) secret_ref: LocalName,
-}
-
 /// What the agent saw and did last.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct UpgradePolicyStatus {
-    /// Ready, and Reconciling or Stalled while they are true.
+    /// Ready, and Reconciling or Stalled while they are true; Proven once there is something to prove.
     #[serde(default)]
     #[schemars(schema_with = "conditions_schema")]
     pub(crate) conditions: Vec<Condition>,
@@ -191,6 +172,9 @@ pub(crate) struct UpgradePolicyStatus {
     /// The open pull request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) pull_request: Option<PullRequestStatus>,
+    /// Whether the servers still hold after the latest upgrade what they held before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) proof: Option<ProofStatus>,
     /// Releases that are not proposed, and why; at most 20.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) ignored: Vec<IgnoredStatus>,

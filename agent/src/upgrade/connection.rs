@@ -13,7 +13,10 @@ use forge::http::{Http, InvalidTrust, Trust};
 use forge::policy::Policy;
 use forge::pull_request::PullRequest;
 use forge::registry::Registry;
-use forge::round;
+use forge::round::{self, LookError};
+use forge::version::Version;
+
+use immudb::Login;
 
 use super::settings::{Place, Settings};
 use crate::api::upgrade_policy::ForgeKind;
@@ -33,6 +36,9 @@ pub(crate) enum InvalidSecret {
         "it has no credentials; hint: it needs the key token, or username and password, or ca.crt"
     )]
     Empty,
+    /// It has no user and password.
+    #[error("it has no login; hint: it needs the keys username and password")]
+    NoLogin,
     /// A key is not text.
     #[error("its key `{key}` is not UTF-8 text")]
     NotText {
@@ -50,11 +56,7 @@ pub(crate) enum InvalidSecret {
 impl Identity {
     /// Reads the data of a Secret: `token` or `bearerToken`, else `username` and `password`; and `ca.crt`.
     pub(crate) fn of(data: &BTreeMap<String, Vec<u8>>) -> Result<Self, InvalidSecret> {
-        let text = |key: &'static str| {
-            let bytes = data.get(key);
-            let text = bytes.map(|bytes| std::str::from_utf8(bytes)).transpose();
-            text.map_err(|_| InvalidSecret::NotText { key })
-        };
+        let text = |key| text(data, key);
         let token = match text("token")? {
             Some(token) => Some(token),
             None => text("bearerToken")?,
@@ -82,6 +84,23 @@ impl Identity {
             None => Trust::Web,
         })
     }
+}
+
+/// Reads `username` and `password` of a Secret's data: who logs in to immudb.
+pub(crate) fn login(data: &BTreeMap<String, Vec<u8>>) -> Result<Login, InvalidSecret> {
+    match (text(data, "username")?, text(data, "password")?) {
+        (Some(username), Some(password)) => Ok(Login::new(username, password)),
+        (Some(_) | None, _) => Err(InvalidSecret::NoLogin),
+    }
+}
+
+fn text<'a>(
+    data: &'a BTreeMap<String, Vec<u8>>,
+    key: &'static str,
+) -> Result<Option<&'a str>, InvalidSecret> {
+    let bytes = data.get(key);
+    let text = bytes.map(|bytes| std::str::from_utf8(bytes)).transpose();
+    text.map_err(|_| InvalidSecret::NotText { key })
 }
 
 /// Where releases and images are.
@@ -168,6 +187,26 @@ impl AnyForge {
         }
     }
 
+    /// The version that the repository has at a commit.
+    pub(crate) async fn version_at(
+        &self,
+        policy: &Policy,
+        commit: &str,
+    ) -> Result<Version, LookError> {
+        match self {
+            Self::GitHub(forge) => round::version_at(forge, policy, commit).await,
+            Self::Gitea(forge) => round::version_at(forge, policy, commit).await,
+        }
+    }
+
+    /// Says on a pull request what came of its merge, in one comment.
+    pub(crate) async fn tell_proof(&self, number: u64, text: &str) -> Result<(), Fault> {
+        match self {
+            Self::GitHub(forge) => round::tell_proof(forge, number, text).await,
+            Self::Gitea(forge) => round::tell_proof(forge, number, text).await,
+        }
+    }
+
     /// Carries a decision out; returns the pull request that then is open.
     pub(crate) async fn act(
         &self,
@@ -215,6 +254,8 @@ mod tests {
                 "{error}"
             );
         }
+        let half = login(&[("username".to_owned(), b"canary".to_vec())].into());
+        assert!(matches!(half, Err(InvalidSecret::NoLogin)));
         let pem = identity(&[("ca.crt", "canary")]).unwrap();
         assert_eq!(pem.http().unwrap_err(), InvalidTrust);
     }

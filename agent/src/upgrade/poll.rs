@@ -1,21 +1,21 @@
-//! One poll of a policy: its Secrets, a look at everything, a decision, and the decision carried out.
+//! One poll of a policy: a look at everything, a decision, and the decision carried out.
 
-use std::collections::BTreeMap;
-
-use forge::decide::{Decision, FilesError, decide};
+use forge::decide::{Decision, FilesError, current, decide};
 use forge::fault::{Fault, Remedy, Role};
 use forge::http::InvalidTrust;
+use forge::policy::Policy;
 use forge::pull_request::PullRequest;
 use forge::round::{self, LookError};
+use immudb::ClientError;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Secret;
-use kube::api::Api;
 
-use super::connection::{AnyForge, Identity, InvalidSecret, Upstream};
+use super::clients::Clients;
+use super::connection::{AnyForge, InvalidSecret};
+use super::proof;
 use super::settings::{InvalidSpec, Settings};
-use crate::api::upgrade_policy::UpgradePolicySpec;
-use crate::cluster::{Cluster, read};
-use crate::problem::{Problem, Secrecy};
+use crate::api::upgrade_proof::{ProofPhase, ProofStatus};
+use crate::cluster::Cluster;
+use crate::problem::Problem;
 
 /// A poll that came to no end.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +55,9 @@ pub(crate) enum PollError {
     /// A server did not answer as it should.
     #[error(transparent)]
     Fault(#[from] Fault),
+    /// Nothing could be recorded that an upgrade would be compared with.
+    #[error("nothing is proposed before the servers' histories are recorded: {0}")]
+    History(#[from] ClientError),
     /// It took too long.
     #[error("the poll took more than {seconds} s")]
     TimedOut {
@@ -80,6 +83,7 @@ impl PollError {
             Self::NoSecret { .. } | Self::Secret { .. } | Self::Trust(_) => "InvalidSecret",
             Self::Cluster(_) => "ClusterFailed",
             Self::Files(_) => "InvalidFiles",
+            Self::History(_) => "HistoryFailed",
             Self::TimedOut { .. } => "TimedOut",
             Self::Fault(fault) => match fault.server().role() {
                 Role::Releases => "ReleasesFailed",
@@ -97,7 +101,7 @@ impl PollError {
             | Self::Secret { .. }
             | Self::Trust(_)
             | Self::Files(_) => Remedy::Person,
-            Self::Cluster(_) | Self::TimedOut { .. } => Remedy::Again,
+            Self::Cluster(_) | Self::History(_) | Self::TimedOut { .. } => Remedy::Again,
             Self::Fault(fault) => fault.remedy(),
         }
     }
@@ -105,7 +109,7 @@ impl PollError {
 
 /// What came of a poll.
 #[derive(Debug)]
-pub(crate) struct Outcome {
+pub(crate) struct Polled {
     /// What was decided.
     pub(crate) decision: Decision,
     /// The pull request that is open now.
@@ -114,75 +118,114 @@ pub(crate) struct Outcome {
     pub(crate) truncated: bool,
 }
 
-/// Polls once.
-pub(crate) async fn poll(
-    cluster: &Cluster,
-    namespace: &str,
-    name: &str,
-    spec: &UpgradePolicySpec,
-) -> Result<Outcome, PollError> {
-    let settings = Settings::of(name, spec)?;
-    let secrets = Secrets { cluster, namespace };
-    let releases = settings.releases.secret.as_deref();
-    let releases = secrets
-        .identity(releases, "spec.releases.secretRef")
-        .await?;
-    let registry = settings.registry_secret.as_deref();
-    let registry = secrets.identity(registry, "spec.image.secretRef").await?;
-    let repository = settings.repository.secret.as_deref();
-    let repository = secrets
-        .identity(repository, "spec.repository.secretRef")
-        .await?;
-    let upstream = Upstream::new(&settings, &releases, &registry)?;
-    let forge = AnyForge::new(&settings, &repository)?;
+/// What a look leads to.
+#[derive(Debug)]
+pub(crate) enum Look {
+    /// Something came up that goes before releases: a merge to be proved, or another history.
+    Proof(ProofStatus),
+    /// A decision to be carried out, once `proof` is written down.
+    Decision {
+        /// What to do.
+        act: Box<Act>,
+        /// What is recorded for it.
+        proof: Option<ProofStatus>,
+    },
+    /// There was no merge, and nothing else was looked at.
+    NoMerge,
+}
 
+/// A decision and who carries it out.
+#[derive(Debug)]
+pub(crate) struct Act {
+    forge: AnyForge,
+    policy: Policy,
+    decision: Decision,
+    truncated: bool,
+}
+
+/// What is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Depth {
+    /// Only whether our pull request was merged.
+    Merge,
+    /// Everything.
+    Everything,
+}
+
+/// Looks, and decides. Nothing is changed anywhere.
+pub(crate) async fn look(
+    mut clients: Clients<'_>,
+    settings: &Settings,
+    old: Option<&ProofStatus>,
+    depth: Depth,
+) -> Result<Look, PollError> {
     let policy = &settings.policy;
-    let repository = forge.look(policy).await?;
+    let record = old
+        .filter(|proof| proof.phase == ProofPhase::Recorded)
+        .map(|proof| &proof.record);
+    // The servers first: what is recorded is older than a merge that is not seen after it.
+    let testimony = match depth {
+        Depth::Everything => clients.ask(record).await,
+        Depth::Merge => None,
+    };
+    let repository = clients.look().await?;
     let now = Timestamp::now();
+    if let (Some(proof), Some(known), Some(merged)) =
+        (&settings.proof, old, proof::merged(old, &repository))
+    {
+        let to = current(policy, &repository)?;
+        let pending = proof::pending(known, merged, to.version(), now, proof.timeout);
+        return Ok(Look::Proof(pending));
+    }
+    if depth == Depth::Merge {
+        return Ok(Look::NoMerge);
+    }
+    let upstream = clients.upstream().await?;
     let releases = upstream.releases().await?;
     let upstream = round::upstream(releases, &upstream.registry, policy, &repository, now).await?;
     let decision = decide(policy, &repository, &upstream, now)?;
-    // Whoever lost the lease must not act: another agent does.
-    cluster.authority().check()?;
-    let pull_request = forge.act(policy, &decision).await?;
-    Ok(Outcome {
-        decision,
-        pull_request,
-        truncated: upstream.releases.truncated,
+    let proof = match testimony {
+        Some(testimony) if proof::needs_record(&decision.action, decision.open.as_ref()) => {
+            let current = &decision.current;
+            let proof = proof::recorded(old, testimony, &repository, current, now)?;
+            if proof.phase == ProofPhase::Refuted {
+                return Ok(Look::Proof(proof));
+            }
+            Some(proof)
+        }
+        // Nothing is left to be merged, or nothing is to be proved.
+        Some(_) => old
+            .filter(|proof| proof.phase != ProofPhase::Recorded)
+            .cloned(),
+        None => None,
+    };
+    Ok(Look::Decision {
+        act: Box::new(Act {
+            forge: clients.into_forge(),
+            policy: policy.clone(),
+            decision,
+            truncated: upstream.releases.truncated,
+        }),
+        proof,
     })
 }
 
-/// Reads the Secrets that a policy names.
-struct Secrets<'a> {
-    cluster: &'a Cluster,
-    namespace: &'a str,
-}
-
-impl Secrets<'_> {
-    async fn identity(
-        &self,
-        name: Option<&str>,
-        field: &'static str,
-    ) -> Result<Identity, PollError> {
-        let Some(name) = name else {
-            return Ok(Identity::default());
-        };
-        let shown = format!("{}/{name}", self.namespace);
-        let api: Api<Secret> = Api::namespaced(self.cluster.client(), self.namespace);
-        let secret = read(Secrecy::Secret, api.get_opt(name)).await?;
-        let Some(secret) = secret else {
-            return Err(PollError::NoSecret { name: shown, field });
-        };
-        let data: BTreeMap<String, Vec<u8>> = secret
-            .data
-            .unwrap_or_default()
-            .into_iter()
-            .map(|(key, bytes)| (key, bytes.0))
-            .collect();
-        Identity::of(&data).map_err(|source| PollError::Secret {
-            name: shown,
-            field,
-            source,
+impl Act {
+    /// Carries the decision out.
+    pub(crate) async fn carry_out(self, cluster: &Cluster) -> Result<Polled, PollError> {
+        let Self {
+            forge,
+            policy,
+            decision,
+            truncated,
+        } = self;
+        // Whoever lost the lease must not act: another agent does.
+        cluster.authority().check()?;
+        let pull_request = forge.act(&policy, &decision).await?;
+        Ok(Polled {
+            decision,
+            pull_request,
+            truncated,
         })
     }
 }

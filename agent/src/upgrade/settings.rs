@@ -1,5 +1,7 @@
 //! A policy's spec, checked: what was typed becomes what it means, once.
 
+use std::time::Duration;
+
 use forge::http::{Address, InvalidAddress, Plain};
 use forge::image::{ImageName, InvalidImageName};
 use forge::policy::{FileRule, InvalidRange, Policy, Range};
@@ -10,6 +12,8 @@ use crate::api::sync::LocalName;
 use crate::api::upgrade_policy::{
     FileEdit, ForgeKind, ForgeRepository, ImageSource, ReleaseSource, UpgradePolicySpec,
 };
+use crate::api::upgrade_proof::{ImmudbServer, Proof};
+use crate::board::SyncName;
 
 /// What a policy asks for.
 #[derive(Clone, Debug)]
@@ -28,6 +32,34 @@ pub(crate) struct Settings {
     pub(crate) repository: Place,
     /// The branch that pull requests go into.
     pub(crate) branch: String,
+    /// What is proved after a merge.
+    pub(crate) proof: Option<ProofSettings>,
+}
+
+/// What is proved after a merge, and with whom.
+#[derive(Clone, Debug)]
+pub(crate) struct ProofSettings {
+    /// The primary, then the replica.
+    pub(crate) servers: [WitnessSettings; 2],
+    /// How long Syncs and proof may take.
+    pub(crate) timeout: Duration,
+    /// The pull request whose failed proof somebody has dealt with.
+    pub(crate) acknowledged: Option<u64>,
+}
+
+/// A server that must hold after an upgrade what it held before.
+#[derive(Clone, Debug)]
+pub(crate) struct WitnessSettings {
+    /// Its name in records.
+    pub(crate) name: &'static str,
+    /// Where it is.
+    pub(crate) address: immudb::Address,
+    /// Name of the Secret with its login.
+    pub(crate) secret: String,
+    /// Where the spec names that Secret.
+    pub(crate) secret_field: &'static str,
+    /// The Sync that rolls versions out to it.
+    pub(crate) sync: SyncName,
 }
 
 /// A repository at some API.
@@ -103,6 +135,14 @@ pub(crate) enum InvalidSpec {
         /// What was written.
         text: String,
     },
+    /// An address of immudb is of no use.
+    #[error("{field}: {source}")]
+    Immudb {
+        /// Where.
+        field: &'static str,
+        /// Why.
+        source: immudb::InvalidAddress,
+    },
     /// A Gitea has no address.
     #[error("spec.repository.url is missing; hint: a Gitea needs it, as https://git.example.com")]
     NoUrl,
@@ -120,7 +160,7 @@ impl Settings {
             minimum_age,
             files,
             repository,
-            proof: _,
+            proof,
         } = spec;
         let ImageSource {
             repository: image,
@@ -164,6 +204,7 @@ impl Settings {
             kind: repository.kind,
             branch: repository.branch.clone(),
             repository: repository_place(repository)?,
+            proof: proof.as_ref().map(proof_settings).transpose()?,
         })
     }
 }
@@ -179,6 +220,48 @@ fn rollout() -> Vec<String> {
     ]
     .map(str::to_owned)
     .into()
+}
+
+fn proof_settings(proof: &Proof) -> Result<ProofSettings, InvalidSpec> {
+    let Proof {
+        primary,
+        replica,
+        timeout,
+        acknowledged,
+    } = proof;
+    let witness = |name, server: &ImmudbServer, field, secret_field| {
+        let ImmudbServer {
+            address,
+            secret_ref,
+            sync_ref,
+        } = server;
+        let address = address.parse();
+        Ok(WitnessSettings {
+            name,
+            address: address.map_err(|source| InvalidSpec::Immudb { field, source })?,
+            secret: secret_name(secret_ref),
+            secret_field,
+            sync: SyncName::new(sync_ref.name.clone()),
+        })
+    };
+    Ok(ProofSettings {
+        servers: [
+            witness(
+                "primary",
+                primary,
+                "spec.proof.primary.address",
+                "spec.proof.primary.secretRef",
+            )?,
+            witness(
+                "replica",
+                replica,
+                "spec.proof.replica.address",
+                "spec.proof.replica.secretRef",
+            )?,
+        ],
+        timeout: timeout.duration(),
+        acknowledged: *acknowledged,
+    })
 }
 
 fn secret_name(reference: &LocalName) -> String {
@@ -305,6 +388,16 @@ mod tests {
                 "type": "Gitea", "url": "http://gitea.git-system.svc", "insecure": true,
                 "name": "immuops/cluster", "secretRef": { "name": "forge" },
             },
+            "proof": {
+                "primary": {
+                    "address": "immudb-primary.immudb.svc:3322", "secretRef": { "name": "immudb-login" },
+                    "syncRef": { "name": "immudb-primary" },
+                },
+                "replica": {
+                    "address": "immudb-replica.immudb.svc:3322", "secretRef": { "name": "immudb-login" },
+                    "syncRef": { "name": "immudb-replica" },
+                },
+            },
         });
         change(&mut spec);
         Settings::of("immudb", &serde_json::from_value(spec).unwrap())
@@ -332,7 +425,12 @@ mod tests {
 
     #[test]
     fn every_mistake_names_its_field() {
-        let cases: [(&str, &str, Value); 11] = [
+        let cases: [(&str, &str, Value); 12] = [
+            (
+                "/proof/replica/address",
+                "spec.proof.replica.address",
+                json!("http://replica:1"),
+            ),
             ("/range", "spec.range", json!("^1, ^2")),
             ("/range", "spec.range", json!("newest")),
             (

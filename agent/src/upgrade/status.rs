@@ -4,12 +4,16 @@ use std::time::Duration;
 
 use forge::decide::{Action, Target};
 use forge::fault::Remedy;
+use forge::pull_request::PullRequest;
 use jiff::{Timestamp, Unit};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use super::poll::{Outcome, PollError};
+use super::poll::{PollError, Polled};
+use super::proof::is_acknowledged;
 use crate::api::upgrade_policy::{
     CandidateStatus, IgnoredStatus, PullRequestStatus, UpgradePolicyStatus,
 };
+use crate::api::upgrade_proof::{ProofPhase, ProofStatus};
 use crate::problem::chain;
 use crate::report::condition;
 
@@ -17,6 +21,27 @@ use crate::report::condition;
 const IGNORED: usize = 20;
 /// The first pause after a failure that may pass by itself; each next one is twice as long.
 const FIRST_RETRY: Duration = Duration::from_secs(10);
+
+/// A pending proof is tried again this often: the Syncs of an upgrade take seconds to minutes.
+const PROVING: Duration = Duration::from_secs(5);
+/// The same once it is overdue.
+const OVERDUE: Duration = Duration::from_mins(1);
+
+/// What came of a step of a policy.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// Nothing is done.
+    Suspended,
+    /// A proof goes first.
+    Proof(ProofStatus),
+    /// Everything was polled.
+    Polled {
+        /// What came of it.
+        polled: Box<Polled>,
+        /// What is known of the proof.
+        proof: Option<ProofStatus>,
+    },
+}
 
 /// How a policy stands, in the words of its conditions.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,9 +80,14 @@ pub(crate) fn verdict(result: &Result<Outcome, PollError>) -> Verdict {
             };
         }
     };
-    let (standing, reason, message) = match &outcome.decision.action {
+    let polled = match outcome {
+        Outcome::Suspended => return suspended(),
+        Outcome::Proof(proof) => return proving(proof),
+        Outcome::Polled { polled, proof: _ } => polled,
+    };
+    let (standing, reason, message) = match &polled.decision.action {
         Action::Nothing { reason } => {
-            let word = match &outcome.pull_request {
+            let word = match &polled.pull_request {
                 Some(_) => "PullRequestOpen",
                 None => "UpToDate",
             };
@@ -81,7 +111,7 @@ pub(crate) fn verdict(result: &Result<Outcome, PollError>) -> Verdict {
             (Standing::Ready, "UpToDate", message)
         }
     };
-    let message = if outcome.truncated {
+    let message = if polled.truncated {
         format!("{message}; the release list is longer than the part that was read")
     } else {
         message
@@ -93,6 +123,39 @@ pub(crate) fn verdict(result: &Result<Outcome, PollError>) -> Verdict {
     }
 }
 
+/// How a policy stands whose proof goes before its releases.
+fn proving(proof: &ProofStatus) -> Verdict {
+    let (standing, reason) = match proof.phase {
+        ProofPhase::Recorded | ProofPhase::Pending => (Standing::Ready, "ProofPending"),
+        ProofPhase::Proved => (Standing::Ready, "UpgradeProved"),
+        ProofPhase::Overdue => (Standing::Stalled, "ProofOverdue"),
+        ProofPhase::Refuted => (Standing::Stalled, "ProofRefuted"),
+    };
+    let number = proof.pull_request.as_ref().map_or(0, |open| open.number);
+    let message = match standing {
+        Standing::Ready => proof.message.clone(),
+        Standing::Retrying | Standing::Stalled => format!(
+            "{}; hint: the comment on pull request #{number} says what to do; nothing is proposed until \
+             spec.proof.acknowledged is {number}",
+            proof.message
+        ),
+    };
+    Verdict {
+        standing,
+        reason,
+        message,
+    }
+}
+
+/// How a policy stands that is told to do nothing.
+fn suspended() -> Verdict {
+    Verdict {
+        standing: Standing::Ready,
+        reason: "Suspended",
+        message: "it does nothing, as spec.suspend says".to_owned(),
+    }
+}
+
 /// How long to wait after a result. `failures` counts those in a row, this one included.
 pub(crate) fn pause(
     result: &Result<Outcome, PollError>,
@@ -100,7 +163,7 @@ pub(crate) fn pause(
     failures: u32,
 ) -> Duration {
     let remedy = match result {
-        Ok(_) => return interval,
+        Ok(outcome) => return between(outcome).unwrap_or(interval).min(interval),
         Err(error) => error.remedy(),
     };
     match remedy {
@@ -114,6 +177,23 @@ pub(crate) fn pause(
     }
 }
 
+/// How long to wait while a proof goes first, if that is not the interval.
+fn between(outcome: &Outcome) -> Option<Duration> {
+    let proof = match outcome {
+        Outcome::Proof(proof) => proof,
+        Outcome::Suspended | Outcome::Polled { .. } => return None,
+    };
+    match (proof.phase, proof.told) {
+        (ProofPhase::Recorded | ProofPhase::Pending, _) => Some(PROVING),
+        (ProofPhase::Overdue, true) => Some(OVERDUE),
+        (ProofPhase::Refuted, true) => None,
+        // Releases come next, or the result is told.
+        (ProofPhase::Proved, _) | (ProofPhase::Overdue | ProofPhase::Refuted, false) => {
+            Some(Duration::ZERO)
+        }
+    }
+}
+
 /// What a poll is told besides its result.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Moment<'a> {
@@ -123,8 +203,10 @@ pub(crate) struct Moment<'a> {
     pub(crate) requested_at: Option<&'a str>,
     /// Now.
     pub(crate) now: Timestamp,
-    /// When the next poll is due.
-    pub(crate) next: Timestamp,
+    /// When the next poll is due, if one is.
+    pub(crate) next: Option<Timestamp>,
+    /// The pull request whose failed proof somebody has dealt with.
+    pub(crate) acknowledged: Option<u64>,
 }
 
 /// The status after a poll. A failure leaves in place what was known before.
@@ -138,6 +220,7 @@ pub(crate) fn status(
         requested_at,
         now,
         next,
+        acknowledged,
     } = moment;
     let Verdict {
         standing,
@@ -152,36 +235,40 @@ pub(crate) fn status(
         ],
         Standing::Stalled => vec![("Ready", "False", reason), ("Stalled", "True", reason)],
     };
-    let conditions = wanted
+    let proof = match result {
+        Ok(Outcome::Polled { polled: _, proof }) => proof.clone(),
+        Ok(Outcome::Proof(proof)) => Some(proof.clone()),
+        Ok(Outcome::Suspended) | Err(_) => old.proof.clone(),
+    };
+    let mut conditions: Vec<Condition> = wanted
         .drain(..)
-        .map(|(kind, status, reason)| {
-            condition(
-                &old.conditions,
-                (kind, status, reason),
-                &message,
-                generation,
-                now,
-            )
-        })
+        .map(|words| condition(&old.conditions, words, &message, generation, now))
         .collect();
+    if let Some(proof) = &proof {
+        let words = proven(proof, acknowledged);
+        let proven = condition(&old.conditions, words, &proof.message, generation, now);
+        conditions.push(proven);
+    }
     let mut status = UpgradePolicyStatus {
         conditions,
         observed_generation: Some(generation),
         last_handled_reconcile_at: requested_at.map(str::to_owned),
-        next_poll: Some(whole(next)),
+        next_poll: next.map(whole),
+        proof,
         ..old.clone()
     };
-    let Ok(outcome) = result else {
+    let Ok(Outcome::Polled { polled, proof: _ }) = result else {
         return status;
     };
-    let decision = &outcome.decision;
+    let decision = &polled.decision;
     status.current = Some(decision.current.to_string());
     status.candidate = decision.target.as_ref().map(candidate);
-    status.pull_request = outcome.pull_request.as_ref().map(|open| PullRequestStatus {
-        number: open.number,
-        url: open.url.clone(),
-        title: open.title.clone(),
-    });
+    status.pull_request = polled.pull_request.as_ref().map(listed);
+    if let (Some(proof), Some(open)) = (&mut status.proof, &status.pull_request)
+        && proof.phase == ProofPhase::Recorded
+    {
+        proof.pull_request = Some(open.clone());
+    }
     let ignored = decision.ignored.iter().take(IGNORED);
     status.ignored = ignored
         .map(|ignored| IgnoredStatus {
@@ -204,13 +291,41 @@ fn candidate(target: &Target) -> CandidateStatus {
     }
 }
 
-fn whole(at: Timestamp) -> String {
+/// The condition Proven.
+fn proven(
+    proof: &ProofStatus,
+    acknowledged: Option<u64>,
+) -> (&'static str, &'static str, &'static str) {
+    let (status, reason) = match proof.phase {
+        ProofPhase::Recorded => ("Unknown", "Recorded"),
+        ProofPhase::Pending => ("Unknown", "Pending"),
+        ProofPhase::Proved => ("True", "Proved"),
+        ProofPhase::Overdue | ProofPhase::Refuted if is_acknowledged(proof, acknowledged) => {
+            ("False", "Acknowledged")
+        }
+        ProofPhase::Overdue => ("False", "Overdue"),
+        ProofPhase::Refuted => ("False", "Refuted"),
+    };
+    ("Proven", status, reason)
+}
+
+/// A pull request as statuses list it.
+pub(super) fn listed(one: &PullRequest) -> PullRequestStatus {
+    PullRequestStatus {
+        number: one.number,
+        url: one.url.clone(),
+        title: one.title.clone(),
+    }
+}
+
+pub(super) fn whole(at: Timestamp) -> String {
     at.round(Unit::Second).unwrap_or(at).to_string()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::upgrade::proof::tests::recorded_proof;
     use crate::upgrade::settings::InvalidSpec;
 
     fn at(second: i64) -> Timestamp {
@@ -222,8 +337,101 @@ mod tests {
             generation: 3,
             requested_at: Some("now"),
             now: at(second),
-            next: at(second + 60),
+            next: Some(at(second + 60)),
+            acknowledged: None,
         }
+    }
+
+    fn proving(phase: ProofPhase, told: bool) -> Outcome {
+        Outcome::Proof(ProofStatus {
+            phase,
+            told,
+            ..recorded_proof()
+        })
+    }
+
+    #[test]
+    fn a_proof_goes_first_and_its_failure_is_loud() {
+        use ProofPhase::{Overdue, Pending, Proved, Refuted};
+        let hour = Duration::from_hours(1);
+        for (phase, told, seconds, expected) in [
+            (
+                Pending,
+                false,
+                5,
+                &["Ready=True ProofPending", "Proven=Unknown Pending"][..],
+            ),
+            (
+                Proved,
+                false,
+                0,
+                &["Ready=True UpgradeProved", "Proven=True Proved"],
+            ),
+            (
+                Overdue,
+                true,
+                60,
+                &[
+                    "Ready=False ProofOverdue",
+                    "Stalled=True ProofOverdue",
+                    "Proven=False Overdue",
+                ],
+            ),
+            (
+                Refuted,
+                false,
+                0,
+                &[
+                    "Ready=False ProofRefuted",
+                    "Stalled=True ProofRefuted",
+                    "Proven=False Refuted",
+                ],
+            ),
+            (
+                Refuted,
+                true,
+                3600,
+                &[
+                    "Ready=False ProofRefuted",
+                    "Stalled=True ProofRefuted",
+                    "Proven=False Refuted",
+                ],
+            ),
+        ] {
+            let result = Ok(proving(phase, told));
+            assert_eq!(pause(&result, hour, 0).as_secs(), seconds, "{phase:?}");
+            let found = status(&UpgradePolicyStatus::default(), &result, moment(10));
+            assert_eq!(shown(&found), expected, "{phase:?}");
+            assert!(found.proof.is_some());
+        }
+        let stalled = verdict(&Ok(proving(Refuted, true)));
+        assert!(
+            stalled.message.contains("spec.proof.acknowledged is 7"),
+            "{}",
+            stalled.message
+        );
+    }
+
+    #[test]
+    fn a_suspended_policy_is_healthy() {
+        let found = status(
+            &UpgradePolicyStatus::default(),
+            &Ok(Outcome::Suspended),
+            Moment {
+                next: None,
+                ..moment(10)
+            },
+        );
+        assert_eq!(shown(&found), ["Ready=True Suspended"]);
+        assert_eq!(found.next_poll, None);
+    }
+
+    fn shown(status: &UpgradePolicyStatus) -> Vec<String> {
+        status
+            .conditions
+            .iter()
+            .map(|one| format!("{}={} {}", one.type_, one.status, one.reason))
+            .collect()
     }
 
     #[test]
@@ -239,13 +447,8 @@ mod tests {
         assert_eq!(first.last_poll, known.last_poll);
         assert_eq!(first.next_poll.as_deref(), Some("1970-01-01T00:01:10Z"));
         assert_eq!(first.last_handled_reconcile_at.as_deref(), Some("now"));
-        let shown: Vec<String> = first
-            .conditions
-            .iter()
-            .map(|one| format!("{}={} {}", one.type_, one.status, one.reason))
-            .collect();
         assert_eq!(
-            shown,
+            shown(&first),
             ["Ready=False InvalidSpec", "Stalled=True InvalidSpec"]
         );
         let second = status(&first, &failed, moment(20));

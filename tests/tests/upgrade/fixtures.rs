@@ -1,5 +1,7 @@
 //! Forges, policies and releases that several tests use.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use anyhow::{Context as _, Result, bail, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -175,8 +177,10 @@ impl Person {
 pub(crate) struct Policy<'a> {
     agent: &'a Agent,
     name: &'static str,
-    polls: u32,
 }
+
+/// How many polls were asked for: each of them has a number of its own, whoever asks.
+static POLLS: AtomicU32 = AtomicU32::new(0);
 
 /// The spec of a policy that reads releases from the emulator and images from the registry.
 pub(crate) fn spec(releases: &str, registry: &ImageRegistry, repository: &Value) -> Value {
@@ -211,11 +215,7 @@ impl<'a> Policy<'a> {
     /// A policy of any name.
     pub(crate) fn named(agent: &'a Agent, name: &'static str, spec: &Value) -> Result<Self> {
         secret(agent, "releases", &json!({ "token": TOKEN }))?;
-        let policy = Self {
-            agent,
-            name,
-            polls: 0,
-        };
+        let policy = Self { agent, name };
         policy.set(spec)?;
         Ok(policy)
     }
@@ -241,15 +241,15 @@ impl<'a> Policy<'a> {
 
     /// Asks for a poll, waits until it was made, and returns the object.
     pub(crate) fn poll(&mut self) -> Result<Value> {
-        self.polls += 1;
-        let wanted = json!(self.polls.to_string());
+        let number = POLLS.fetch_add(1, Ordering::Relaxed);
+        let wanted = json!(number.to_string());
         let patch = json!({ "metadata": { "annotations": {
             "reconcile.immuops.dev/requestedAt": wanted,
         }}});
         self.agent
             .client
             .patch(PatchKind::Merge, &self.path(), "test", &patch)?;
-        let what = format!("poll {} of the policy {}", self.polls, self.name);
+        let what = format!("poll {number} of the policy {}", self.name);
         until(&what, LIMIT, || {
             let policy = self.agent.client.get(&self.path())?;
             if policy.pointer("/status/lastHandledReconcileAt") != Some(&wanted) {
@@ -258,6 +258,11 @@ impl<'a> Policy<'a> {
             Ok(policy)
         })
         .with_context(|| format!("see {}", self.agent.log_path().display()))
+    }
+
+    /// The object as it is.
+    pub(crate) fn get(&self) -> Result<Value> {
+        self.agent.client.get(&self.path())
     }
 
     /// Polls and returns status, reason and message of a condition; empty if it does not exist.
