@@ -18,6 +18,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
 use crate::api::upgrade_policy::UpgradePolicy;
+use crate::api::upgrade_proof::ProofPhase;
 use crate::cluster::Cluster;
 use crate::problem::chain;
 
@@ -98,8 +99,19 @@ pub(crate) struct Upgrade {
     pub(crate) candidate: Option<String>,
     /// The open pull request.
     pub(crate) pull_request: Option<PullRequest>,
+    /// How far it is proved that the last upgrade lost nothing.
+    pub(crate) proof: Option<Proof>,
     /// When it looks again, in RFC 3339.
     pub(crate) next_poll: Option<String>,
+}
+
+/// The proof of an upgrade.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub(crate) struct Proof {
+    /// How far it has come.
+    pub(crate) phase: ProofPhase,
+    /// The same in a sentence.
+    pub(crate) message: String,
 }
 
 /// An open pull request.
@@ -277,6 +289,10 @@ impl Upgrade {
                 title: pull.title,
                 url: pull.url,
             }),
+            proof: status.proof.map(|proof| Proof {
+                phase: proof.phase,
+                message: proof.message,
+            }),
             next_poll: status.next_poll.filter(|_| !suspended),
         }
     }
@@ -289,6 +305,7 @@ impl Upgrade {
             current: None,
             candidate: None,
             pull_request: None,
+            proof: None,
             next_poll: None,
         }
     }

@@ -1,11 +1,13 @@
 //! The page at `/`: what a person needs to know about the cluster, in the order they ask. Rendered
 //! here as a whole, without scripts, and read-only: people change the cluster through git.
 
+mod servers;
+mod upgrades;
+
 use jiff::{SignedDuration, Timestamp};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::board::{Correction, Entry, Standing, SyncName};
-use crate::lookup::{PullRequest, Server, Upgrade};
 use crate::status::{Overall, Status};
 
 const STYLE: &str = include_str!("page.css");
@@ -39,8 +41,8 @@ pub(crate) fn page(status: &Status, now: Timestamp) -> Markup {
                             p.quiet { "There is no Sync in the cluster yet." }
                         }
                     }
-                    (servers(status))
-                    (upgrades(status, now))
+                    (servers::section(&status.seen.servers))
+                    (upgrades::section(&status.seen.upgrades, now))
                     @if !status.seen.problems.is_empty() {
                         section {
                             h2 { "Not seen" }
@@ -112,110 +114,6 @@ fn sync(name: &SyncName, entry: &Entry, now: Timestamp) -> Markup {
                 }
             }
         }
-    }
-}
-
-/// The servers of immudb, with how far each database is behind.
-fn servers(status: &Status) -> Markup {
-    html! {
-        @if !status.seen.servers.is_empty() {
-            section {
-                h2 { "immudb" }
-                @for (name, server) in &status.seen.servers { (self::server(name, server)) }
-            }
-        }
-    }
-}
-
-fn server(name: &str, server: &Server) -> Markup {
-    let (label, class) = if server.ready {
-        ("Serving", "good")
-    } else {
-        ("Not serving", "bad")
-    };
-    html! {
-        article {
-            div.head {
-                h3 { (name) " " span.quiet { (server.role) } }
-                span class={ "badge " (class) } { (label) }
-            }
-            @if !server.ready { p.message { (server.message) } }
-            dl {
-                @for database in &server.databases {
-                    dt { (database.name) }
-                    dd {
-                        @match database.transaction {
-                            Some(number) => { "transaction " (number) }
-                            None => { "not there" }
-                        }
-                        @if let Some(lag) = database.lag { ", " (behind(lag)) }
-                        @match database.state_match {
-                            Some(true) => { ", same history as the primary" }
-                            Some(false) => { ", " strong.bad { "another history than the primary" } }
-                            None => {}
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
-
-fn behind(lag: u64) -> String {
-    match lag {
-        0 => "nothing behind".to_owned(),
-        1 => "1 transaction behind".to_owned(),
-        more => format!("{more} transactions behind"),
-    }
-}
-
-/// Every upgrade policy with its open pull request.
-fn upgrades(status: &Status, now: Timestamp) -> Markup {
-    html! {
-        @if !status.seen.upgrades.is_empty() {
-            section {
-                h2 { "Upgrades" }
-                @for (name, upgrade) in &status.seen.upgrades { (self::upgrade(name, upgrade, now)) }
-            }
-        }
-    }
-}
-
-fn upgrade(name: &str, upgrade: &Upgrade, now: Timestamp) -> Markup {
-    let (label, class) = match (upgrade.suspended, upgrade.ready, &upgrade.pull_request) {
-        (true, _, _) => ("Suspended", "idle"),
-        (false, Some(false), _) => ("Failed", "bad"),
-        (false, None, _) => ("Not looked yet", "busy"),
-        (false, Some(true), Some(_)) => ("Waits for you", "busy"),
-        (false, Some(true), None) => ("Up to date", "good"),
-    };
-    html! {
-        article {
-            div.head {
-                h3 { (name) }
-                span class={ "badge " (class) } { (label) }
-            }
-            p.message { (upgrade.message) }
-            dl {
-                @if let Some(current) = &upgrade.current { dt { "In git" } dd { (current) } }
-                @if let Some(candidate) = &upgrade.candidate { dt { "Next" } dd { (candidate) } }
-                @if let Some(PullRequest { title, url }) = &upgrade.pull_request {
-                    dt { "Pull request" }
-                    dd { (link(url, title)) }
-                }
-                @if let Some(poll) = &upgrade.next_poll {
-                    dt { "Next look at releases" } dd { (relative(poll, now)) }
-                }
-            }
-        }
-    }
-}
-
-/// A link to a page of a forge. The forge wrote the address: what is no web address is only text.
-fn link(url: &str, text: &str) -> Markup {
-    let is_web = url.starts_with("https://") || url.starts_with("http://");
-    html! {
-        @if is_web { a href=(url) rel="noreferrer" { (text) } } @else { (text) " (" (url) ")" }
     }
 }
 
@@ -344,7 +242,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::lookup::{Database, Seen};
+    use crate::lookup::Seen;
 
     const COMMIT: &str = "main@sha1:0123456789abcdef0123456789abcdef01234567";
 
@@ -418,86 +316,6 @@ mod tests {
         ] {
             assert!(page.contains(part), "`{part}` is not in {page}");
         }
-    }
-
-    #[test]
-    fn servers_show_what_they_lack() {
-        let database = |lag: Option<u64>, state_match| Database {
-            name: "defaultdb".to_owned(),
-            transaction: Some(12),
-            lag,
-            state_match,
-        };
-        let mut status = status(Entry::default());
-        for (pod, ready, role, database) in [
-            (
-                "immudb/immudb-primary-0",
-                true,
-                "primary",
-                database(None, None),
-            ),
-            (
-                "immudb/immudb-replica-0",
-                true,
-                "replica",
-                database(Some(3), Some(true)),
-            ),
-            (
-                "other/immudb-replica-0",
-                false,
-                "replica",
-                database(Some(0), Some(false)),
-            ),
-        ] {
-            let server = Server {
-                ready,
-                role: role.to_owned(),
-                reason: String::new(),
-                message: "why not".to_owned(),
-                databases: vec![database],
-            };
-            status.seen.servers.insert(pod.to_owned(), server);
-        }
-        status.seen.problems = vec!["a/b: silent".to_owned()];
-        let page = page(&status, now()).into_string();
-        for part in [
-            "transaction 12, 3 transactions behind, same history as the primary",
-            "nothing behind, <strong class=\"bad\">another history than the primary",
-            "Not serving</span></div><p class=\"message\">why not",
-            "a/b: silent",
-        ] {
-            assert!(page.contains(part), "`{part}` is not in {page}");
-        }
-    }
-
-    #[test]
-    fn an_open_pull_request_is_linked_if_it_is_on_the_web() {
-        let upgrade = |url: &str| Upgrade {
-            suspended: false,
-            ready: Some(true),
-            message: "proposed".to_owned(),
-            current: Some("1.10.0".to_owned()),
-            candidate: Some("1.11.1".to_owned()),
-            pull_request: Some(PullRequest {
-                title: "immudb 1.11.1".to_owned(),
-                url: url.to_owned(),
-            }),
-            next_poll: Some("2026-11-24T12:30:00Z".to_owned()),
-        };
-        let page = |url| super::upgrade("immudb", &upgrade(url), now()).into_string();
-        let good = page("https://forge.example/pulls/1");
-        assert!(
-            good.contains(
-                "<a href=\"https://forge.example/pulls/1\" rel=\"noreferrer\">immudb 1.11.1</a>"
-            ),
-            "{good}"
-        );
-        assert!(
-            good.contains("Waits for you") && good.contains("in 30 min"),
-            "{good}"
-        );
-        let bad = page("javascript:alert(1)");
-        assert!(!bad.contains("<a "), "{bad}");
     }
 
     #[test]

@@ -37,6 +37,7 @@ pub(crate) fn up_makes_every_sync_healthy(world: &World) -> Result<()> {
         "immudb-primary",
         "immudb-replica",
         "monitoring",
+        "upgrades",
     ];
     ensure!(names.iter().eq(expected), "the Syncs are {names:?}");
     ensure!(
