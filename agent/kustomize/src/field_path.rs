@@ -1,5 +1,7 @@
 //! Walking an object along a field spec.
 
+use smol_str::SmolStr;
+
 use crate::field_spec::{FieldSpec, Step};
 use crate::id::Gvk;
 use crate::yaml::{Mapping, Node, Scalar, Sequence, Style, Tag};
@@ -17,7 +19,7 @@ impl Create {
         match self {
             Self::Mapping => Node::Mapping(Mapping::new()),
             Self::Never | Self::Scalar => Node::Scalar(Scalar {
-                text: String::new(),
+                text: SmolStr::default(),
                 tag: Tag::Str,
                 style: Style::Plain,
                 alias: None,

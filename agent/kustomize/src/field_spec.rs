@@ -248,9 +248,9 @@ impl FieldSpecs {
                     let mut words = target.split(' ');
                     let kind = part(words.next());
                     let target = Gvk {
-                        kind,
-                        group: part(words.next()),
-                        version: part(words.next()),
+                        kind: kind.into(),
+                        group: part(words.next()).into(),
+                        version: part(words.next()).into(),
                     };
                     let reference = NameReference {
                         target,
@@ -264,9 +264,9 @@ impl FieldSpecs {
             let path = part(words.next());
             let kind = part(words.next());
             let gvk = Gvk {
-                kind,
-                group: part(words.next()),
-                version: part(words.next()),
+                kind: kind.into(),
+                group: part(words.next()).into(),
+                version: part(words.next()).into(),
             };
             let spec = FieldSpec::new(gvk, &path, words.next() == Some("create"));
             match specs.section(section) {

@@ -1,6 +1,8 @@
 //! Paths with dots: `spec.containers.[name=app].image`, `metadata.annotations.[a.b/c]`,
 //! `spec.ports.*.port`, `spec.args.0`.
 
+use smol_str::SmolStr;
+
 use crate::field_spec::path_steps;
 use crate::go_regex::GoRegex;
 use crate::limits::Limits;
@@ -166,7 +168,7 @@ impl New {
     fn node(self) -> Node {
         match self {
             Self::Nothing | Self::Scalar => Node::Scalar(Scalar {
-                text: String::new(),
+                text: SmolStr::default(),
                 tag: Tag::Str,
                 style: Style::Plain,
                 alias: None,

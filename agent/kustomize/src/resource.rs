@@ -3,6 +3,8 @@
 use std::hash::Hash as _;
 use std::sync::Arc;
 
+use smol_str::SmolStr;
+
 use crate::digest::{self, Digester, Key};
 use crate::error::RenderError;
 use crate::id::{Gvk, ResourceId, field_text, gvk_of, meta_text};
@@ -33,9 +35,9 @@ impl Behavior {
 /// What an object was called at some earlier step. Group and version are always the current ones.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct FormerName {
-    pub(crate) kind: String,
-    pub(crate) name: String,
-    pub(crate) namespace: String,
+    pub(crate) kind: SmolStr,
+    pub(crate) name: SmolStr,
+    pub(crate) namespace: SmolStr,
 }
 
 /// Where an object was read from.
@@ -51,8 +53,8 @@ pub(crate) struct Resource {
     pub(crate) node: Node,
     /// Oldest first.
     pub(crate) former: Vec<FormerName>,
-    pub(crate) prefixes: Vec<String>,
-    pub(crate) suffixes: Vec<String>,
+    pub(crate) prefixes: Vec<SmolStr>,
+    pub(crate) suffixes: Vec<SmolStr>,
     pub(crate) behavior: Behavior,
     pub(crate) needs_hash: bool,
     /// Names of the variables that read a field of this object.
@@ -179,9 +181,9 @@ impl Resource {
             .zip(kinds)
             .zip(namespaces)
             .map(|((name, kind), namespace)| FormerName {
-                kind: kind.to_owned(),
-                name: name.to_owned(),
-                namespace: namespace.to_owned(),
+                kind: kind.into(),
+                name: name.into(),
+                namespace: namespace.into(),
             });
         former.collect()
     }

@@ -239,7 +239,7 @@ fn parse_json(patch: PatchText<'_>, limits: &Limits) -> Result<JsonPatch, Render
     } else {
         match parse::single(patch.text, patch.file, Dialect::Configuration, limits)? {
             None => serde_json::Value::Null,
-            Some(document) => json::into_value(document.node).map_err(wrong)?,
+            Some(document) => json::to_value(&document.node).map_err(wrong)?,
         }
     };
     JsonPatch::decode(document).map_err(wrong)

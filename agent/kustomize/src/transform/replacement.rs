@@ -1,5 +1,7 @@
 //! Replacements: a value of one object copied into fields of others.
 
+use smol_str::SmolStr;
+
 use crate::chain::{Chain, Reach, Step};
 use crate::digest;
 use crate::environment::Environment;
@@ -56,11 +58,11 @@ pub(crate) fn push(
 }
 
 /// Ids as replacements see them: namespaces as they are written.
-fn ids(object: &Resource) -> Vec<(ResourceId, String)> {
+fn ids(object: &Resource) -> Vec<(ResourceId, SmolStr)> {
     let current = ResourceId {
         gvk: object.gvk(),
-        name: object.name().to_owned(),
-        namespace: object.namespace().to_owned(),
+        name: object.name().into(),
+        namespace: object.namespace().into(),
     };
     let all = std::iter::once(current).chain(object.former_ids());
     all.map(|id| (id.clone(), id.namespace)).collect()
@@ -77,9 +79,9 @@ fn source_value_of(objects: &ResourceMap, source: &Source) -> Result<Node, Rende
         options,
     } = source;
     let wanted = Gvk {
-        group: group.clone(),
-        version: version.clone(),
-        kind: kind.clone(),
+        group: group.clone().into(),
+        version: version.clone().into(),
+        kind: kind.clone().into(),
     };
     let effective = |namespace: &str| {
         if namespace.is_empty() {
@@ -89,7 +91,7 @@ fn source_value_of(objects: &ResourceMap, source: &Source) -> Result<Node, Rende
         }
         .to_owned()
     };
-    let selects = |(id, written): &(ResourceId, String)| {
+    let selects = |(id, written): &(ResourceId, SmolStr)| {
         (name.is_empty() || *name == id.name)
             && (namespace.is_empty() || effective(namespace) == effective(written))
             && id.gvk.is_selected(&wanted)
@@ -174,7 +176,7 @@ fn part_of(value: &Node, options: &FieldOptions) -> Result<Node, RenderError> {
         )));
     };
     Ok(Node::Scalar(Scalar {
-        text: part.to_owned(),
+        text: part.into(),
         ..scalar.clone()
     }))
 }
@@ -291,7 +293,7 @@ fn set(
         }
         let joined = parts.join(&options.delimiter);
         if let Node::Scalar(scalar) = &mut value {
-            scalar.text = joined;
+            scalar.text = joined.into();
         }
     }
     match target {
@@ -300,7 +302,7 @@ fn set(
             match found {
                 Found::Created => *target = Node::plain(text),
                 Found::Existing => scalar.replace(Scalar {
-                    text: text.to_owned(),
+                    text: text.into(),
                     ..scalar.clone()
                 }),
             }
@@ -344,7 +346,7 @@ fn set_inside_text(
     if count == 0 {
         return None;
     }
-    scalar.text = written(&document, &scalar.text)?;
+    scalar.text = written(&document, &scalar.text)?.into();
     Some(())
 }
 

@@ -8,6 +8,8 @@ use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use smol_str::SmolStr;
+
 use super::resolve;
 
 /// One YAML value.
@@ -154,7 +156,7 @@ pub(crate) enum Style {
 /// A leaf of the tree.
 #[derive(Clone, Debug, PartialEq, Hash)]
 pub(crate) struct Scalar {
-    pub(crate) text: String,
+    pub(crate) text: SmolStr,
     pub(crate) tag: Tag,
     pub(crate) style: Style,
     /// Set if other scalars of the object change with this one.
@@ -176,7 +178,7 @@ pub(crate) struct Alias {
 
 impl Scalar {
     /// A string, whatever its text looks like. It counts as quoted only if it must be.
-    pub(crate) fn string(text: impl Into<String>) -> Self {
+    pub(crate) fn string(text: impl Into<SmolStr>) -> Self {
         let text = text.into();
         let style = if text.contains('\n') {
             Style::Literal
@@ -206,7 +208,7 @@ impl Scalar {
     }
 
     /// A scalar as if it had been written without quotes.
-    pub(crate) fn plain(text: impl Into<String>) -> Self {
+    pub(crate) fn plain(text: impl Into<SmolStr>) -> Self {
         let text = text.into();
         let tag = resolve::tag_of(&text);
         Self {
@@ -219,7 +221,7 @@ impl Scalar {
 
     /// Gives the scalar another text. A plain scalar takes the type of its new text (a name
     /// prefix `1` in front of `e3` makes a number, as in kustomize); a quoted one stays a string.
-    pub(crate) fn set_text(&mut self, text: impl Into<String>) {
+    pub(crate) fn set_text(&mut self, text: impl Into<SmolStr>) {
         let style = self.style;
         self.replace(if style == Style::Plain {
             Self::plain(text)
@@ -241,18 +243,28 @@ impl Scalar {
     }
 }
 
+/// Bytes of a text that are not part of the tree itself: short ones are.
+fn heap(text: &SmolStr) -> usize {
+    const COUNTERS: usize = 16;
+    if text.is_heap_allocated() {
+        text.len() + COUNTERS
+    } else {
+        0
+    }
+}
+
 impl Node {
-    pub(crate) fn string(text: impl Into<String>) -> Self {
+    pub(crate) fn string(text: impl Into<SmolStr>) -> Self {
         Self::Scalar(Scalar::string(text))
     }
 
-    pub(crate) fn plain(text: impl Into<String>) -> Self {
+    pub(crate) fn plain(text: impl Into<SmolStr>) -> Self {
         Self::Scalar(Scalar::plain(text))
     }
 
     pub(crate) fn null() -> Self {
         Self::Scalar(Scalar {
-            text: "null".to_owned(),
+            text: SmolStr::new_static("null"),
             tag: Tag::Null,
             style: Style::Plain,
             alias: None,
@@ -275,9 +287,9 @@ impl Node {
     /// About how many bytes of memory the value takes beside its copies: what it shares with one
     /// of them counts for nothing.
     pub(crate) fn weight(&self) -> usize {
-        const ENTRY: usize = size_of::<(String, Node)>() + 16;
+        const ENTRY: usize = size_of::<(SmolStr, Node)>();
         match self {
-            Self::Scalar(scalar) => scalar.text.len() + 16,
+            Self::Scalar(scalar) => heap(&scalar.text),
             Self::Sequence(items) if Arc::strong_count(&items.items) > 1 => 0,
             Self::Sequence(items) => {
                 let weight = |item: &Self| size_of::<Self>() + item.weight();
@@ -285,9 +297,9 @@ impl Node {
             }
             Self::Mapping(map) if Arc::strong_count(&map.shared) > 1 => 0,
             Self::Mapping(map) => {
-                let entries = map.iter();
+                let entries = map.shared.list.iter();
                 entries
-                    .map(|(key, value)| ENTRY + key.len() + value.weight())
+                    .map(|(key, value)| ENTRY + heap(key) + value.weight())
                     .sum()
             }
         }
@@ -350,7 +362,7 @@ impl Node {
 
 /// Positions of the keys of a large map.
 #[derive(Clone, Debug)]
-struct Index(HashMap<String, usize>);
+struct Index(HashMap<SmolStr, usize>);
 
 /// A map with its keys in reading order. Small maps, nearly all of them, are searched; a large
 /// one carries an index, so that no operation on a huge `ConfigMap` is quadratic. Copies share
@@ -363,7 +375,7 @@ pub(crate) struct Mapping {
 
 #[derive(Clone, Debug, Default)]
 struct Entries {
-    list: Vec<(String, Node)>,
+    list: Vec<(SmolStr, Node)>,
     index: Option<Box<Index>>,
 }
 
@@ -429,7 +441,7 @@ impl Mapping {
     }
 
     /// Sets a value; the key keeps its place if it was there.
-    pub(crate) fn insert(&mut self, key: impl Into<String>, value: Node) {
+    pub(crate) fn insert(&mut self, key: impl Into<SmolStr>, value: Node) {
         let key = key.into();
         if let Some(existing) = self.get_mut(&key) {
             *existing = value;
@@ -439,7 +451,7 @@ impl Mapping {
     }
 
     /// Adds a key that is known to be new.
-    pub(crate) fn push(&mut self, key: String, value: Node) {
+    pub(crate) fn push(&mut self, key: SmolStr, value: Node) {
         let Entries { list, index } = Arc::make_mut(&mut self.shared);
         if let Some(index) = index {
             index.0.insert(key.clone(), list.len());
@@ -455,7 +467,7 @@ impl Mapping {
     /// The value of `key`, which is set to `default` first if the key is missing.
     pub(crate) fn entry(&mut self, key: &str, default: impl FnOnce() -> Node) -> &mut Node {
         let position = self.shared.position(key).unwrap_or_else(|| {
-            self.push(key.to_owned(), default());
+            self.push(key.into(), default());
             self.len() - 1
         });
         #[expect(
@@ -480,13 +492,13 @@ impl Mapping {
         Some(value)
     }
 
-    pub(crate) fn into_entries(self) -> Vec<(String, Node)> {
+    pub(crate) fn into_entries(self) -> Vec<(SmolStr, Node)> {
         Arc::unwrap_or_clone(self.shared).list
     }
 }
 
-impl FromIterator<(String, Node)> for Mapping {
-    fn from_iter<I: IntoIterator<Item = (String, Node)>>(entries: I) -> Self {
+impl<K: Into<SmolStr>> FromIterator<(K, Node)> for Mapping {
+    fn from_iter<I: IntoIterator<Item = (K, Node)>>(entries: I) -> Self {
         let mut map = Self::new();
         for (key, value) in entries {
             map.insert(key, value);

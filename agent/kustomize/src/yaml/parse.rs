@@ -398,7 +398,7 @@ impl<'a> Reader<'a> {
             if is_known {
                 map.insert(key, value);
             } else {
-                map.push(key, value);
+                map.push(key.into(), value);
             }
         }
         if let Some((value, span)) = merged {
@@ -437,9 +437,9 @@ impl<'a> Reader<'a> {
                 {
                     return Ok(value.to_string());
                 }
-                Ok(scalar.text)
+                Ok(scalar.text.to_string())
             }
-            Dialect::Resource if scalar.tag == Tag::Str => Ok(scalar.text),
+            Dialect::Resource if scalar.tag == Tag::Str => Ok(scalar.text.to_string()),
             Dialect::Resource => Err(RenderError::malformed(format!(
                 "key {} is {}, not a string",
                 scalar.text,
@@ -498,7 +498,7 @@ impl<'a> Reader<'a> {
                 ScalarStyle::Folded => Style::Folded,
             };
             return Ok(Scalar {
-                text,
+                text: text.into(),
                 tag,
                 style,
                 alias: None,
@@ -518,7 +518,7 @@ impl<'a> Reader<'a> {
         }
         // The written tag, not the text, decides from here on.
         Ok(Scalar {
-            text,
+            text: text.into(),
             tag,
             style: Style::Tagged,
             alias: None,
