@@ -45,6 +45,21 @@ pub(crate) fn apply(
         .map_err(|error| format!("field `{}`: {error}", spec.path))
 }
 
+/// Whether [`walk`] with [`Create::Never`] would come to a value, or complain.
+pub(crate) fn leads_somewhere(node: &Node, steps: &[Step]) -> bool {
+    let Some((step, rest)) = steps.split_first() else {
+        return true;
+    };
+    match node {
+        Node::Scalar(scalar) => scalar.tag != Tag::Null,
+        Node::Sequence(items) => items.iter().any(|item| leads_somewhere(item, steps)),
+        Node::Mapping(_) if step.name.is_empty() => true,
+        Node::Mapping(map) => map
+            .get(&step.name)
+            .is_some_and(|field| step.is_list || leads_somewhere(field, rest)),
+    }
+}
+
 /// [`apply`] without the question for the kind.
 pub(crate) fn walk(
     node: &mut Node,

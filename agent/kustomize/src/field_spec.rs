@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, LazyLock};
 
+use smol_str::SmolStr;
+
 use crate::error::RenderError;
 use crate::id::Gvk;
 
@@ -19,7 +21,7 @@ pub(crate) struct FieldSpec {
 /// One step of a field spec's path.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Step {
-    pub(crate) name: String,
+    pub(crate) name: SmolStr,
     /// Whether the path says `[]`: the field is a list, and never created.
     pub(crate) is_list: bool,
 }
@@ -30,11 +32,11 @@ impl FieldSpec {
             .into_iter()
             .map(|step| match step.strip_suffix("[]") {
                 Some(name) => Step {
-                    name: name.to_owned(),
+                    name: name.into(),
                     is_list: true,
                 },
                 None => Step {
-                    name: step,
+                    name: step.into(),
                     is_list: false,
                 },
             })

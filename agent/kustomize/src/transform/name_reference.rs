@@ -65,6 +65,10 @@ fn follow(
 ) -> Result<(), RenderError> {
     let referrer = Referrer::new(object, schema)?;
     for (target, spec) in fields {
+        // Most fields are not there, and looking costs less than walking for changes.
+        if !field_path::leads_somewhere(&object.node, spec.steps()) {
+            continue;
+        }
         let search = Search {
             names,
             referrer: &referrer,

@@ -11,7 +11,8 @@ use serde_json::Value;
 use self::key_order::key_order;
 use self::shape::{Position, Shape, Style, is_break, is_printable, style};
 use super::json;
-use super::node::{self, Layout, Mapping, Node, Scalar, Tag};
+use super::mapping::Mapping;
+use super::node::{self, Layout, Node, Scalar, Tag};
 
 mod key_order;
 mod shape;

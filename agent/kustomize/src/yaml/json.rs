@@ -8,7 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Number, Value};
 
 use super::emit;
-use super::node::{Layout, Mapping, Node, Scalar, Style, Tag};
+use super::mapping::Mapping;
+use super::node::{Layout, Node, Scalar, Style, Tag};
 use super::resolve::{self, Typed};
 
 /// Why a scalar has no JSON form.

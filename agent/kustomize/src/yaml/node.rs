@@ -4,12 +4,12 @@
 //! (`1.10` stays `1.10`), while the output shows the value (`1.1`). Comments, anchors and layout
 //! are gone after reading; kustomize's output never shows them.
 
-use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use smol_str::SmolStr;
 
+use super::mapping::Mapping;
 use super::resolve;
 
 /// One YAML value.
@@ -295,12 +295,10 @@ impl Node {
                 let weight = |item: &Self| size_of::<Self>() + item.weight();
                 items.iter().map(weight).sum()
             }
-            Self::Mapping(map) if Arc::strong_count(&map.shared) > 1 => 0,
+            Self::Mapping(map) if map.is_shared() => 0,
             Self::Mapping(map) => {
-                let entries = map.shared.list.iter();
-                entries
-                    .map(|(key, value)| ENTRY + heap(key) + value.weight())
-                    .sum()
+                let weight = |(key, value): &(SmolStr, Self)| ENTRY + heap(key) + value.weight();
+                map.entries().iter().map(weight).sum()
             }
         }
     }
@@ -357,152 +355,5 @@ impl Node {
 
     pub(crate) fn get_mut(&mut self, key: &str) -> Option<&mut Self> {
         self.as_mapping_mut()?.get_mut(key)
-    }
-}
-
-/// Positions of the keys of a large map.
-#[derive(Clone, Debug)]
-struct Index(HashMap<SmolStr, usize>);
-
-/// A map with its keys in reading order. Small maps, nearly all of them, are searched; a large
-/// one carries an index, so that no operation on a huge `ConfigMap` is quadratic. Copies share
-/// their entries until one of them is changed.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Mapping {
-    shared: Arc<Entries>,
-    pub(crate) layout: Layout,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Entries {
-    list: Vec<(SmolStr, Node)>,
-    index: Option<Box<Index>>,
-}
-
-impl Entries {
-    fn position(&self, key: &str) -> Option<usize> {
-        match &self.index {
-            Some(index) => index.0.get(key).copied(),
-            None => self.list.iter().position(|(name, _)| name == key),
-        }
-    }
-}
-
-impl PartialEq for Mapping {
-    /// Equal keys with equal values, in any order.
-    fn eq(&self, other: &Self) -> bool {
-        self.len() == other.len()
-            && self
-                .iter()
-                .all(|(key, value)| other.get(key).is_some_and(|theirs| theirs == value))
-    }
-}
-
-impl Mapping {
-    const SEARCHED: usize = 24;
-
-    pub(crate) fn new() -> Self {
-        Self::default()
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.shared.list.len()
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.shared.list.is_empty()
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Node)> {
-        let entries = self.shared.list.iter();
-        entries.map(|(key, value)| (key.as_str(), value))
-    }
-
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (&str, &mut Node)> {
-        let entries = Arc::make_mut(&mut self.shared).list.iter_mut();
-        entries.map(|(key, value)| (key.as_str(), value))
-    }
-
-    pub(crate) fn contains(&self, key: &str) -> bool {
-        self.shared.position(key).is_some()
-    }
-
-    pub(crate) fn get(&self, key: &str) -> Option<&Node> {
-        let position = self.shared.position(key)?;
-        self.shared.list.get(position).map(|(_, value)| value)
-    }
-
-    /// The value of `key` for a change. Entries that another copy shares are copied, unless the
-    /// key is missing.
-    pub(crate) fn get_mut(&mut self, key: &str) -> Option<&mut Node> {
-        let position = self.shared.position(key)?;
-        let entries = Arc::make_mut(&mut self.shared);
-        entries.list.get_mut(position).map(|(_, value)| value)
-    }
-
-    /// Sets a value; the key keeps its place if it was there.
-    pub(crate) fn insert(&mut self, key: impl Into<SmolStr>, value: Node) {
-        let key = key.into();
-        if let Some(existing) = self.get_mut(&key) {
-            *existing = value;
-            return;
-        }
-        self.push(key, value);
-    }
-
-    /// Adds a key that is known to be new.
-    pub(crate) fn push(&mut self, key: SmolStr, value: Node) {
-        let Entries { list, index } = Arc::make_mut(&mut self.shared);
-        if let Some(index) = index {
-            index.0.insert(key.clone(), list.len());
-        }
-        list.push((key, value));
-        if index.is_none() && list.len() > Self::SEARCHED {
-            let names = list.iter().map(|(name, _)| name.clone());
-            let positions = names.zip(0..).collect();
-            *index = Some(Box::new(Index(positions)));
-        }
-    }
-
-    /// The value of `key`, which is set to `default` first if the key is missing.
-    pub(crate) fn entry(&mut self, key: &str, default: impl FnOnce() -> Node) -> &mut Node {
-        let position = self.shared.position(key).unwrap_or_else(|| {
-            self.push(key.into(), default());
-            self.len() - 1
-        });
-        #[expect(
-            clippy::indexing_slicing,
-            reason = "the position was found or appended above"
-        )]
-        &mut Arc::make_mut(&mut self.shared).list[position].1
-    }
-
-    /// Takes a key out. The last entry takes its place, so that removal never costs more than a
-    /// look-up; the order of keys shows nowhere in the output.
-    pub(crate) fn remove(&mut self, key: &str) -> Option<Node> {
-        let position = self.shared.position(key)?;
-        let Entries { list, index } = Arc::make_mut(&mut self.shared);
-        let (_, value) = list.swap_remove(position);
-        if let Some(index) = index {
-            index.0.remove(key);
-            if let Some((moved, _)) = list.get(position) {
-                index.0.insert(moved.clone(), position);
-            }
-        }
-        Some(value)
-    }
-
-    pub(crate) fn into_entries(self) -> Vec<(SmolStr, Node)> {
-        Arc::unwrap_or_clone(self.shared).list
-    }
-}
-
-impl<K: Into<SmolStr>> FromIterator<(K, Node)> for Mapping {
-    fn from_iter<I: IntoIterator<Item = (K, Node)>>(entries: I) -> Self {
-        let mut map = Self::new();
-        for (key, value) in entries {
-            map.insert(key, value);
-        }
-        map
     }
 }
