@@ -9,7 +9,7 @@ use crate::digest::{self, Digester, Key};
 use crate::error::RenderError;
 use crate::id::{Gvk, ResourceId, field_text, gvk_of, meta_text};
 use crate::schema::Schema;
-use crate::yaml::{Mapping, Node, alias};
+use crate::yaml::{Mapping, Node, alias, resolve};
 
 /// How a generated object meets one that is already there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -326,6 +326,21 @@ impl Resource {
         Ok(())
     }
 
+    /// Fails if a key of `metadata.FIELD`, which kustomize has written anew, is no string any more.
+    pub(crate) fn check_keys(&self, field: &str) -> Result<(), RenderError> {
+        let map = self.node.get("metadata").and_then(|meta| meta.get(field));
+        let mut keys = map
+            .and_then(Node::as_mapping)
+            .into_iter()
+            .flat_map(Mapping::iter);
+        keys.try_for_each(|(key, _)| resolve::bare_key(key))
+            .map_err(|error| {
+                let place = self.describe();
+                RenderError::invalid(format!("cannot print the {field} of {place}: {error}"))
+                    .hint("give it another key")
+            })
+    }
+
     /// Sets an annotation to a string.
     pub(crate) fn annotate(&mut self, key: &str, value: String) -> Result<(), RenderError> {
         let annotations = self
@@ -361,7 +376,8 @@ impl Resource {
                 map.remove(key);
             }
         }
-        self.stringify("annotations")
+        self.stringify("annotations")?;
+        self.check_keys("annotations")
     }
 
     /// Whether the object is configuration for the build only.

@@ -12,7 +12,7 @@ pub(crate) fn settle(node: &mut Node) {
     members.sort_by_key(|(alias, _)| alias.group);
     let groups = members.chunk_by(|(a, _), (b, _)| a.group == b.group);
     let newest: Vec<(NonZeroU32, Scalar)> = groups
-        .filter(|group| group.windows(2).any(|pair| differ(pair)))
+        .filter(|group| group.windows(2).any(differ))
         .filter_map(|group| group.iter().max_by_key(|(alias, _)| alias.changes))
         .map(|(alias, scalar)| (alias.group, (*scalar).clone()))
         .collect();

@@ -18,7 +18,7 @@ use crate::limits::Limits;
 /// must have a look.
 pub(super) fn read(text: &str, first_line: usize, limits: &Limits) -> Option<Document> {
     // Without a branch in the loop, so that many bytes are looked at at once.
-    let is_plain = |plain, byte| plain & (matches!(byte, b' '..=b'~') | (byte == b'\n'));
+    let is_plain = |plain, byte| plain & matches!(byte, b' '..=b'~' | b'\n');
     if !text.bytes().fold(true, is_plain) {
         return None;
     }
@@ -214,8 +214,9 @@ impl<'a> Reader<'a> {
             }
             b"[]" => Node::Sequence(Sequence::new(Vec::new(), Layout::Flow)),
             [b'|', chomping @ ..] => self.literal(Chomping::of(chomping)?, indent)?,
-            [b'-'] | [b'-', b' ', ..] => return None,
-            [
+            [b'-']
+            | [b'-', b' ', ..]
+            | [
                 b',' | b'[' | b']' | b'{' | b'}' | b'#' | b'&' | b'*' | b'!' | b'>' | b'%' | b'@'
                 | b'`' | b'?' | b':',
                 ..,

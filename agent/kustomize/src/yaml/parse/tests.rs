@@ -112,7 +112,7 @@ fn damaged_manifests_are_read_as_by_the_general_reader() {
                         .enumerate()
                         .filter(|(at, _)| *at != line)
                         .map(|(_, line)| *line)
-                        .collect()
+                        .collect();
                 }
                 _ => {
                     let end = (at + 1..=text.len()).find(|end| text.is_char_boundary(*end));
