@@ -219,10 +219,7 @@ fn parse(patch: PatchText<'_>, limits: &Limits) -> Result<Parsed, RenderError> {
             // What the text looks like decides whose complaint helps.
             let looks_like_json = patch.text.trim_start().starts_with(['[', '-']);
             let error = if looks_like_json { json } else { strategic };
-            Err(error.within(format!(
-                "the patch {}, which parses neither as a strategic merge nor as a JSON patch",
-                patch.file
-            )))
+            Err(error.within("a text that parses neither as a strategic merge nor as a JSON patch"))
         }
     }
 }
