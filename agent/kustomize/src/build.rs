@@ -25,6 +25,9 @@ use crate::transform::variables::{self, Variables};
 use crate::transform::{hash, name_reference, order, text_map};
 use crate::{ManagedBy, Memo, Options, Trace, Tree};
 
+/// Independent faults of one kustomization that are reported together, at most.
+const REPORTED: usize = 20;
+
 /// What the label of [`ManagedBy::Labelled`] says: the version whose output this library has.
 const MANAGED_BY: &str = "kustomize-v5.8.1";
 

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use smol_str::SmolStr;
+
 use crate::decode::{Decode as _, Unknown, configuration};
 use crate::error::RenderError;
 use crate::field_spec::{self, FieldSpec, FieldSpecs, NameReference};
@@ -56,9 +58,9 @@ pub(crate) fn specs(configs: &[FieldSpecConfig]) -> Vec<FieldSpec> {
                  create,
              }| {
                 let gvk = Gvk {
-                    group: group.clone(),
-                    version: version.clone(),
-                    kind: kind.clone(),
+                    group: group.clone().into(),
+                    version: version.clone().into(),
+                    kind: kind.clone().into(),
                 };
                 FieldSpec::new(gvk, path, *create)
             },
@@ -79,9 +81,9 @@ impl SpecsFile {
                      field_specs,
                  }| NameReference {
                     target: Gvk {
-                        group,
-                        version,
-                        kind,
+                        group: group.into(),
+                        version: version.into(),
+                        kind: kind.into(),
                     },
                     referrers: specs(&field_specs),
                 },
@@ -155,7 +157,7 @@ pub(crate) fn from_crds(
         let document = parse::single(&text, &file, Dialect::Configuration, limits)?;
         let definitions = match document {
             None => Value::Null,
-            Some(document) => json::into_value(document.node).map_err(RenderError::malformed)?,
+            Some(document) => json::to_value(&document.node).map_err(RenderError::malformed)?,
         };
         let Value::Object(definitions) = definitions else {
             return Err(RenderError::malformed(format!(
@@ -172,7 +174,7 @@ pub(crate) fn from_crds(
             if is_object {
                 let kind = name.rsplit('.').next().unwrap_or(name).to_owned();
                 let gvk = Gvk {
-                    kind,
+                    kind: kind.into(),
                     ..Gvk::default()
                 };
                 let crd = Crd {
@@ -241,9 +243,9 @@ impl Crd<'_> {
                 let field = FieldSpec::new(self.gvk.clone(), &format!("{here}/{key}"), false);
                 specs.add_name_reference(&NameReference {
                     target: Gvk {
-                        group: String::new(),
-                        version: version.to_owned(),
-                        kind: kind.to_owned(),
+                        group: SmolStr::default(),
+                        version: version.into(),
+                        kind: kind.into(),
                     },
                     referrers: vec![field],
                 })?;

@@ -74,14 +74,14 @@ impl Decode for String {
                 text,
                 tag: Tag::Str | Tag::Timestamp | Tag::Binary,
                 ..
-            }) => Ok(text.clone()),
+            }) => Ok(text.to_string()),
             // The lenient decoder knows that a string is wanted and takes numbers for one.
             Node::Scalar(Scalar {
                 text,
                 tag: Tag::Int | Tag::Float | Tag::Bool,
                 ..
             }) if unknown == Unknown::Ignored => Ok(crate::yaml::json::to_value(node)
-                .map_or_else(|_| text.clone(), |value| value.to_string())),
+                .map_or_else(|_| text.to_string(), |value| value.to_string())),
             Node::Scalar(_) | Node::Sequence(_) | Node::Mapping(_) => wrong(node, "a string"),
         }
     }

@@ -1,5 +1,7 @@
 //! Walking an object along a field spec.
 
+use smol_str::SmolStr;
+
 use crate::field_spec::{FieldSpec, Step};
 use crate::id::Gvk;
 use crate::yaml::{Mapping, Node, Scalar, Sequence, Style, Tag};
@@ -17,7 +19,7 @@ impl Create {
         match self {
             Self::Mapping => Node::Mapping(Mapping::new()),
             Self::Never | Self::Scalar => Node::Scalar(Scalar {
-                text: String::new(),
+                text: SmolStr::default(),
                 tag: Tag::Str,
                 style: Style::Plain,
                 alias: None,
@@ -41,6 +43,21 @@ pub(crate) fn apply(
     let create = if spec.create { create } else { Create::Never };
     walk(object, spec.steps(), create, set)
         .map_err(|error| format!("field `{}`: {error}", spec.path))
+}
+
+/// Whether [`walk`] with [`Create::Never`] would come to a value, or complain.
+pub(crate) fn leads_somewhere(node: &Node, steps: &[Step]) -> bool {
+    let Some((step, rest)) = steps.split_first() else {
+        return true;
+    };
+    match node {
+        Node::Scalar(scalar) => scalar.tag != Tag::Null,
+        Node::Sequence(items) => items.iter().any(|item| leads_somewhere(item, steps)),
+        Node::Mapping(_) if step.name.is_empty() => true,
+        Node::Mapping(map) => map
+            .get(&step.name)
+            .is_some_and(|field| step.is_list || leads_somewhere(field, rest)),
+    }
 }
 
 /// [`apply`] without the question for the kind.

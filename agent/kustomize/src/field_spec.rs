@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, LazyLock};
 
+use smol_str::SmolStr;
+
 use crate::error::RenderError;
 use crate::id::Gvk;
 
@@ -19,7 +21,7 @@ pub(crate) struct FieldSpec {
 /// One step of a field spec's path.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Step {
-    pub(crate) name: String,
+    pub(crate) name: SmolStr,
     /// Whether the path says `[]`: the field is a list, and never created.
     pub(crate) is_list: bool,
 }
@@ -30,11 +32,11 @@ impl FieldSpec {
             .into_iter()
             .map(|step| match step.strip_suffix("[]") {
                 Some(name) => Step {
-                    name: name.to_owned(),
+                    name: name.into(),
                     is_list: true,
                 },
                 None => Step {
-                    name: step,
+                    name: step.into(),
                     is_list: false,
                 },
             })
@@ -248,9 +250,9 @@ impl FieldSpecs {
                     let mut words = target.split(' ');
                     let kind = part(words.next());
                     let target = Gvk {
-                        kind,
-                        group: part(words.next()),
-                        version: part(words.next()),
+                        kind: kind.into(),
+                        group: part(words.next()).into(),
+                        version: part(words.next()).into(),
                     };
                     let reference = NameReference {
                         target,
@@ -264,9 +266,9 @@ impl FieldSpecs {
             let path = part(words.next());
             let kind = part(words.next());
             let gvk = Gvk {
-                kind,
-                group: part(words.next()),
-                version: part(words.next()),
+                kind: kind.into(),
+                group: part(words.next()).into(),
+                version: part(words.next()).into(),
             };
             let spec = FieldSpec::new(gvk, &path, words.next() == Some("create"));
             match specs.section(section) {

@@ -11,7 +11,7 @@ use crate::rendered::{Finished, Object};
 use crate::resource::{Origin, Resource, edit, key};
 use crate::yaml::{emit, json};
 
-/// Takes out what only the build needed, and turns objects into JSON.
+/// Takes out what only the build needed, and makes sure that all objects can be printed.
 pub(crate) fn finish(
     objects: Vec<Arc<Resource>>,
     recorded: Recorded,
@@ -38,15 +38,14 @@ fn each<T: Send, R: Send>(
 
 fn plainly(mut object: Arc<Resource>, recorded: Recorded) -> Result<Object, RenderError> {
     recorded.clean(edit(&mut object))?;
-    let complaint = complaint(&object);
+    json::check(&object.node).map_err(complaint(&object))?;
     let Resource {
         node,
         origin: Origin { file, line },
         trace,
         ..
     } = Arc::unwrap_or_clone(object);
-    let value = json::into_value(node).map_err(complaint)?;
-    Ok(Object::new(value, file, line, trace))
+    Ok(Object::new(node, file, line, trace))
 }
 
 fn complaint(object: &Resource) -> impl FnOnce(String) -> RenderError + use<> {
@@ -72,9 +71,9 @@ fn remembering(
             return Ok((finished, None));
         }
         recorded.clean(edit(&mut object))?;
-        let value = json::to_value(&object.node).map_err(complaint(&object))?;
+        json::check(&object.node).map_err(complaint(&object))?;
         let mut yaml = String::new();
-        emit::document(&value, &mut yaml);
+        emit::document(&object.node, &mut yaml);
         let finished = Arc::new(Finished { object, yaml });
         Ok((
             Arc::clone(&finished),

@@ -7,7 +7,7 @@ use crate::error::{Place, RenderError};
 use crate::kustomization::{GeneratorArgs, GeneratorOptions, TextMap};
 use crate::loader::Loader;
 use crate::resource::{Behavior, Origin, Resource};
-use crate::yaml::{Mapping, Node, Scalar, Style};
+use crate::yaml::{Mapping, Node, Scalar, Style, resolve};
 
 /// Which kind a generator makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,8 +42,15 @@ pub(crate) fn generate(
     }
     let data = pairs(args, loader, root)
         .map_err(|error| error.within(format!("the generator of {kind} {}", args.name)))?;
+    let keys = data.iter().map(|(key, _)| key.as_str());
     let no_options = GeneratorOptions::default();
     let options = args.options.as_ref().unwrap_or(&no_options);
+    let texts = options.labels.keys().chain(options.annotations.keys());
+    let mut keys = keys.chain(texts.map(String::as_str));
+    keys.try_for_each(resolve::bare_key).map_err(|error| {
+        RenderError::invalid(format!("cannot print {kind} {}: {error}", args.name))
+            .hint("give it another key")
+    })?;
     let mut metadata = Mapping::new();
     metadata.insert("name", Node::string(args.name.as_str()));
     if !args.namespace.is_empty() {

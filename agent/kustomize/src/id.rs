@@ -2,32 +2,34 @@
 
 use std::fmt;
 
+use smol_str::SmolStr;
+
 use crate::schema::Schema;
 use crate::yaml::Node;
 
 /// Group, version and kind. As a selector, an empty part matches anything.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Gvk {
-    pub(crate) group: String,
-    pub(crate) version: String,
-    pub(crate) kind: String,
+    pub(crate) group: SmolStr,
+    pub(crate) version: SmolStr,
+    pub(crate) kind: SmolStr,
 }
 
 impl Gvk {
     pub(crate) fn new(api_version: &str, kind: &str) -> Self {
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
         Self {
-            group: group.to_owned(),
-            version: version.to_owned(),
-            kind: kind.to_owned(),
+            group: group.into(),
+            version: version.into(),
+            kind: kind.into(),
         }
     }
 
-    pub(crate) fn api_version(&self) -> String {
+    pub(crate) fn api_version(&self) -> SmolStr {
         if self.group.is_empty() {
             self.version.clone()
         } else {
-            format!("{}/{}", self.group, self.version)
+            smol_str::format_smolstr!("{}/{}", self.group, self.version)
         }
     }
 
@@ -134,9 +136,9 @@ const DEFAULT: &str = "default";
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ResourceId {
     pub(crate) gvk: Gvk,
-    pub(crate) name: String,
+    pub(crate) name: SmolStr,
     /// `default`, [`NO_NAMESPACE`] or the namespace.
-    pub(crate) namespace: String,
+    pub(crate) namespace: SmolStr,
 }
 
 impl ResourceId {
@@ -151,8 +153,8 @@ impl ResourceId {
             }
         };
         Self {
-            name: meta_text(node, "name").to_owned(),
-            namespace: namespace.to_owned(),
+            name: meta_text(node, "name").into(),
+            namespace: namespace.into(),
             gvk,
         }
     }

@@ -1,6 +1,8 @@
 //! Paths with dots: `spec.containers.[name=app].image`, `metadata.annotations.[a.b/c]`,
 //! `spec.ports.*.port`, `spec.args.0`.
 
+use smol_str::SmolStr;
+
 use crate::field_spec::path_steps;
 use crate::go_regex::GoRegex;
 use crate::limits::Limits;
@@ -166,7 +168,7 @@ impl New {
     fn node(self) -> Node {
         match self {
             Self::Nothing | Self::Scalar => Node::Scalar(Scalar {
-                text: String::new(),
+                text: SmolStr::default(),
                 tag: Tag::Str,
                 style: Style::Plain,
                 alias: None,
@@ -187,11 +189,33 @@ pub(crate) enum Found {
 /// What is done with each value that a path leads to.
 pub(crate) type Visit<'v> = dyn FnMut(&mut Node, Found) -> Result<(), String> + 'v;
 
+/// A step of a path for [`visit`], made ready once for many objects.
+pub(crate) struct Prepared {
+    step: String,
+    /// That of `[field=value]`, or what is wrong with it.
+    pattern: Option<Result<GoRegex, String>>,
+}
+
+/// Makes a path ready. What is wrong with a step counts when an object has a value for it.
+pub(crate) fn prepare(steps: &[String]) -> Vec<Prepared> {
+    let prepare = |step: &String| {
+        let pattern = match Step::parse(step) {
+            Ok(Step::Element { value, .. }) => {
+                Some(GoRegex::new(value).map_err(|error| error.message().to_owned()))
+            }
+            Ok(Step::Index(_) | Step::Every | Step::Field(_)) | Err(_) => None,
+        };
+        let step = step.clone();
+        Prepared { step, pattern }
+    };
+    steps.iter().map(prepare).collect()
+}
+
 /// Calls `visit` on every value that a path with wildcards leads to, and returns how many there
 /// were. `[field=value]` takes `value` as an expression that must match somewhere in the text.
 pub(crate) fn visit(
     node: &mut Node,
-    steps: &[String],
+    steps: &[Prepared],
     new: New,
     limits: &Limits,
     visit: &mut Visit<'_>,
@@ -206,8 +230,14 @@ struct Visitor<'a, 'v> {
 }
 
 impl Visitor<'_, '_> {
-    fn walk(&mut self, node: &mut Node, steps: &[String], found: Found) -> Result<usize, String> {
-        let Some((step, rest)) = steps.split_first() else {
+    /// What a missing value becomes that the rest of the path leads through.
+    fn container(&self, rest: &[Prepared]) -> Node {
+        let next = rest.first().map(|next| next.step.as_str());
+        Step::container(next, self.new)
+    }
+
+    fn walk(&mut self, node: &mut Node, steps: &[Prepared], found: Found) -> Result<usize, String> {
+        let Some((Prepared { step, pattern }, rest)) = steps.split_first() else {
             (self.visit)(node, found)?;
             return Ok(1);
         };
@@ -221,7 +251,11 @@ impl Visitor<'_, '_> {
                 other @ (Node::Scalar(_) | Node::Mapping(_)) => needs("a list", other),
             },
             Step::Element { field, value } => match node {
-                Node::Sequence(items) => self.elements(items, field, value, rest),
+                Node::Sequence(items) => match pattern {
+                    Some(Ok(pattern)) => self.elements(items, (field, value), pattern, rest),
+                    Some(Err(error)) => Err(error.clone()),
+                    None => Ok(0),
+                },
                 other @ (Node::Scalar(_) | Node::Mapping(_)) => needs("a list", other),
             },
             Step::Every => match node {
@@ -242,17 +276,14 @@ impl Visitor<'_, '_> {
         }
     }
 
-    fn field(&mut self, map: &mut Mapping, name: &str, rest: &[String]) -> Result<usize, String> {
+    fn field(&mut self, map: &mut Mapping, name: &str, rest: &[Prepared]) -> Result<usize, String> {
         let mut found = Found::Existing;
         if !map.contains(name) {
             if self.new == New::Nothing {
                 return Ok(0);
             }
             found = Found::Created;
-            map.insert(
-                name,
-                Step::container(rest.first().map(String::as_str), self.new),
-            );
+            map.insert(name, self.container(rest));
         }
         match map.get_mut(name) {
             Some(Node::Scalar(scalar)) if !rest.is_empty() && scalar.tag != Tag::Null => {
@@ -276,12 +307,12 @@ impl Visitor<'_, '_> {
         &mut self,
         items: &mut Vec<Node>,
         at: usize,
-        rest: &[String],
+        rest: &[Prepared],
     ) -> Result<usize, String> {
         let mut found = Found::Existing;
         if at == items.len() && self.new != New::Nothing {
             found = Found::Created;
-            items.push(Step::container(rest.first().map(String::as_str), self.new));
+            items.push(self.container(rest));
         }
         let length = items.len();
         let item = items
@@ -293,12 +324,11 @@ impl Visitor<'_, '_> {
     fn elements(
         &mut self,
         items: &mut Vec<Node>,
-        field: &str,
-        value: &str,
-        rest: &[String],
+        (field, value): (&str, &str),
+        pattern: &GoRegex,
+        rest: &[Prepared],
     ) -> Result<usize, String> {
-        let pattern = GoRegex::new(value).map_err(|error| error.message().to_owned())?;
-        let mut count = self.matching_elements(items, field, &pattern, rest)?;
+        let mut count = self.matching_elements(items, field, pattern, rest)?;
         if count == 0 && self.new != New::Nothing {
             let made = Node::plain(value);
             items.push(if field.is_empty() {
@@ -306,7 +336,7 @@ impl Visitor<'_, '_> {
             } else {
                 Node::Mapping([(field.to_owned(), made)].into_iter().collect())
             });
-            count = self.matching_elements(items, field, &pattern, rest)?;
+            count = self.matching_elements(items, field, pattern, rest)?;
         }
         Ok(count)
     }
@@ -316,7 +346,7 @@ impl Visitor<'_, '_> {
         items: &mut [Node],
         field: &str,
         pattern: &GoRegex,
-        rest: &[String],
+        rest: &[Prepared],
     ) -> Result<usize, String> {
         let mut count = 0;
         for item in items {

@@ -125,7 +125,7 @@ configuration! {
 pub(crate) fn agent(object: &Resource, configured_in: &str) -> Agent {
     Agent {
         configured_in: configured_in.to_owned(),
-        api_version: object.gvk().api_version(),
+        api_version: object.gvk().api_version().to_string(),
         kind: object.kind().to_owned(),
         name: object.name().to_owned(),
         namespace: object.namespace().to_owned(),

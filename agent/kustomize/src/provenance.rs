@@ -97,7 +97,7 @@ impl Agent {
 /// A string that is written without quotes where YAML allows it.
 fn unquoted(text: &str) -> Node {
     Node::Scalar(Scalar {
-        text: text.to_owned(),
+        text: text.into(),
         tag: Tag::Str,
         style: Style::Plain,
         alias: None,

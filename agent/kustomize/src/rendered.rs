@@ -11,7 +11,7 @@ use crate::error::RenderError;
 use crate::parallel;
 use crate::resource::Resource;
 use crate::schema::Schema;
-use crate::yaml::{emit, json};
+use crate::yaml::{Node, Scalar, Tag, emit, json};
 
 /// The objects of a build, in order.
 #[derive(Clone, Debug)]
@@ -25,17 +25,19 @@ pub struct Rendered {
 #[derive(Clone)]
 pub struct Object {
     content: Content,
+    /// Made when it is asked for.
+    value: OnceLock<Value>,
     file: Arc<str>,
     line: u32,
     trace: Vec<String>,
 }
 
-/// What an object is.
+/// What an object is: a tree that has a JSON form.
 #[derive(Clone)]
 enum Content {
-    Value(Value),
-    /// What a memo holds, too; the value is made when it is asked for.
-    Shared(Arc<Finished>, OnceLock<Value>),
+    Own(Node),
+    /// What a memo holds, too.
+    Shared(Arc<Finished>),
 }
 
 /// What is printed of an object that a memo knows.
@@ -49,11 +51,6 @@ impl Finished {
     pub(crate) fn weight(&self) -> usize {
         self.object.weight() + self.yaml.len()
     }
-
-    fn value(&self) -> Value {
-        // It was turned into a value before to be printed.
-        json::to_value(&self.object.node).unwrap_or_default()
-    }
 }
 
 impl fmt::Debug for Object {
@@ -61,6 +58,7 @@ impl fmt::Debug for Object {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             content: _,
+            value: _,
             file,
             line,
             trace: _,
@@ -170,10 +168,10 @@ impl Rendered {
 }
 
 impl Object {
-    pub(crate) fn new(value: Value, file: Arc<str>, line: u32, trace: Vec<String>) -> Self {
-        let content = Content::Value(value);
+    pub(crate) fn new(node: Node, file: Arc<str>, line: u32, trace: Vec<String>) -> Self {
         Self {
-            content,
+            content: Content::Own(node),
+            value: OnceLock::new(),
             file,
             line,
             trace,
@@ -184,7 +182,8 @@ impl Object {
         let origin = &finished.object.origin;
         let (file, line) = (Arc::clone(&origin.file), origin.line);
         Self {
-            content: Content::Shared(finished, OnceLock::new()),
+            content: Content::Shared(finished),
+            value: OnceLock::new(),
             file,
             line,
             trace: Vec::new(),
@@ -192,27 +191,33 @@ impl Object {
     }
 
     /// The object with other contents.
-    pub(crate) fn with_value(self, value: Value) -> Self {
-        let content = Content::Value(value);
-        Self { content, ..self }
+    pub(crate) fn with_node(self, node: Node) -> Self {
+        let (content, value) = (Content::Own(node), OnceLock::new());
+        Self {
+            content,
+            value,
+            ..self
+        }
     }
 
-    /// The object as JSON.
-    pub fn value(&self) -> &Value {
+    fn node(&self) -> &Node {
         match &self.content {
-            Content::Value(value) => value,
-            Content::Shared(finished, value) => value.get_or_init(|| finished.value()),
+            Content::Own(node) => node,
+            Content::Shared(finished) => &finished.object.node,
         }
+    }
+
+    /// The object as JSON. It is made at the first call and kept beside the object.
+    pub fn value(&self) -> &Value {
+        // That there is a JSON form was made sure before.
+        let value = || json::to_value(self.node()).unwrap_or_default();
+        self.value.get_or_init(value)
     }
 
     /// Takes the JSON out.
     pub fn into_value(self) -> Value {
-        match self.content {
-            Content::Value(value) => value,
-            Content::Shared(finished, value) => {
-                value.into_inner().unwrap_or_else(|| finished.value())
-            }
-        }
+        self.value();
+        self.value.into_inner().unwrap_or_default()
     }
 
     /// The object as a YAML document, without a separator.
@@ -224,36 +229,49 @@ impl Object {
 
     fn write(&self, out: &mut String) {
         match &self.content {
-            Content::Value(value) => emit::document(value, out),
-            Content::Shared(finished, _) => out.push_str(&finished.yaml),
+            Content::Own(node) => emit::document(node, out),
+            Content::Shared(finished) => out.push_str(&finished.yaml),
         }
     }
 
-    fn text(&self, pointer: &str) -> &str {
-        self.value()
-            .pointer(pointer)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
+    /// The text of a field; empty if it is missing or no string.
+    fn text(&self, path: &[&str]) -> &str {
+        let found = path
+            .iter()
+            .try_fold(self.node(), |node, step| node.get(step));
+        match found {
+            Some(Node::Scalar(Scalar { text, tag, .. })) => match tag {
+                Tag::Str => text,
+                // Another text than the one written.
+                Tag::Timestamp | Tag::Binary => {
+                    let mut steps = path.iter();
+                    let found = steps.try_fold(self.value(), |value, step| value.get(step));
+                    found.and_then(Value::as_str).unwrap_or_default()
+                }
+                Tag::Null | Tag::Bool | Tag::Int | Tag::Float => "",
+            },
+            Some(Node::Sequence(_) | Node::Mapping(_)) | None => "",
+        }
     }
 
     /// `apiVersion`.
     pub fn api_version(&self) -> &str {
-        self.text("/apiVersion")
+        self.text(&["apiVersion"])
     }
 
     /// `kind`.
     pub fn kind(&self) -> &str {
-        self.text("/kind")
+        self.text(&["kind"])
     }
 
     /// `metadata.name`.
     pub fn name(&self) -> &str {
-        self.text("/metadata/name")
+        self.text(&["metadata", "name"])
     }
 
     /// `metadata.namespace`; empty if the object has none.
     pub fn namespace(&self) -> &str {
-        self.text("/metadata/namespace")
+        self.text(&["metadata", "namespace"])
     }
 
     /// The file that the object was read from or that generated it, and the line of it (0 for a

@@ -3,11 +3,13 @@
 use std::hash::Hash as _;
 use std::sync::Arc;
 
+use smol_str::SmolStr;
+
 use crate::digest::{self, Digester, Key};
 use crate::error::RenderError;
 use crate::id::{Gvk, ResourceId, field_text, gvk_of, meta_text};
 use crate::schema::Schema;
-use crate::yaml::{Mapping, Node, alias};
+use crate::yaml::{Mapping, Node, alias, resolve};
 
 /// How a generated object meets one that is already there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -33,9 +35,9 @@ impl Behavior {
 /// What an object was called at some earlier step. Group and version are always the current ones.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct FormerName {
-    pub(crate) kind: String,
-    pub(crate) name: String,
-    pub(crate) namespace: String,
+    pub(crate) kind: SmolStr,
+    pub(crate) name: SmolStr,
+    pub(crate) namespace: SmolStr,
 }
 
 /// Where an object was read from.
@@ -51,8 +53,8 @@ pub(crate) struct Resource {
     pub(crate) node: Node,
     /// Oldest first.
     pub(crate) former: Vec<FormerName>,
-    pub(crate) prefixes: Vec<String>,
-    pub(crate) suffixes: Vec<String>,
+    pub(crate) prefixes: Vec<SmolStr>,
+    pub(crate) suffixes: Vec<SmolStr>,
     pub(crate) behavior: Behavior,
     pub(crate) needs_hash: bool,
     /// Names of the variables that read a field of this object.
@@ -179,9 +181,9 @@ impl Resource {
             .zip(kinds)
             .zip(namespaces)
             .map(|((name, kind), namespace)| FormerName {
-                kind: kind.to_owned(),
-                name: name.to_owned(),
-                namespace: namespace.to_owned(),
+                kind: kind.into(),
+                name: name.into(),
+                namespace: namespace.into(),
             });
         former.collect()
     }
@@ -324,6 +326,21 @@ impl Resource {
         Ok(())
     }
 
+    /// Fails if a key of `metadata.FIELD`, which kustomize has written anew, is no string any more.
+    pub(crate) fn check_keys(&self, field: &str) -> Result<(), RenderError> {
+        let map = self.node.get("metadata").and_then(|meta| meta.get(field));
+        let mut keys = map
+            .and_then(Node::as_mapping)
+            .into_iter()
+            .flat_map(Mapping::iter);
+        keys.try_for_each(|(key, _)| resolve::bare_key(key))
+            .map_err(|error| {
+                let place = self.describe();
+                RenderError::invalid(format!("cannot print the {field} of {place}: {error}"))
+                    .hint("give it another key")
+            })
+    }
+
     /// Sets an annotation to a string.
     pub(crate) fn annotate(&mut self, key: &str, value: String) -> Result<(), RenderError> {
         let annotations = self
@@ -359,7 +376,8 @@ impl Resource {
                 map.remove(key);
             }
         }
-        self.stringify("annotations")
+        self.stringify("annotations")?;
+        self.check_keys("annotations")
     }
 
     /// Whether the object is configuration for the build only.

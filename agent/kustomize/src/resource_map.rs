@@ -261,6 +261,7 @@ fn take_metadata(object: &mut Resource, old: &Resource) -> Result<(), RenderErro
             metadata.insert(field, Node::Mapping(merged));
         }
     }
+    object.check_keys("labels")?;
     object.set_name(old.name())?;
     object.set_namespace(old.namespace())?;
     object.former.clone_from(&old.former);

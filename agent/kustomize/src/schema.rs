@@ -83,8 +83,8 @@ impl Schema {
     /// know counts as namespaced, even if a CRD beside it says otherwise: kustomize's rule.
     pub(crate) fn is_cluster_scoped(&self, gvk: &Gvk) -> bool {
         self.cluster_scoped
-            .get(&gvk.kind)
-            .is_some_and(|versions| versions.contains(&gvk.api_version()))
+            .get(gvk.kind.as_str())
+            .is_some_and(|versions| versions.contains(gvk.api_version().as_str()))
     }
 
     /// The shape of objects of a kind.

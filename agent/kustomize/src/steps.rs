@@ -1,12 +1,12 @@
 //! From the transformers of a kustomization to the steps that run: loading what they name.
 
 use crate::build::Build;
-use crate::chain::{Chain, Failed, Label};
+use crate::chain::{Chain, Failed, Label, Step};
 use crate::decode::{Decode as _, Unknown};
 use crate::environment::Environment;
 use crate::error::RenderError;
 use crate::folder::Folder;
-use crate::kustomization::{ReplacementField, decode_failed};
+use crate::kustomization::{PatchOptions, ReplacementField, Selector, decode_failed};
 use crate::plugin::{PatchSource, Transformer, ValueTarget, ValueTargets};
 use crate::provenance::{self, Agent};
 use crate::read;
@@ -113,32 +113,17 @@ impl<'b, 't> Steps<'b, 't> {
                 }
                 return Ok(());
             }
-            Transformer::Json6902 { patch, target } => {
-                let (file, text) = self.patch_text(&patch)?;
-                let patch = PatchText {
-                    text: &text,
-                    file: &file,
-                };
-                patch::json6902(patch, target.as_ref(), environment)?
-            }
+            Transformer::Json6902 { patch, target } => self.json6902(&patch, target.as_ref())?,
             Transformer::StrategicMerge(entries) => return self.strategic_merge(&entries),
             Transformer::Patch {
-                patch: PatchSource { path, text },
+                patch,
                 target,
                 options,
-            } => {
-                let text = text.trim().to_owned();
-                let (file, text) = self.patch_text(&PatchSource { path, text })?;
-                let patch = PatchText {
-                    text: &text,
-                    file: &file,
-                };
-                match patch::entry(patch, target.as_ref(), &options, environment)? {
-                    Patches::Selected(step) => step,
-                    Patches::Named(patches) => return self.named(patches),
-                    Patches::Nothing => return Ok(()),
-                }
-            }
+            } => match self.patch(&patch, target.as_ref(), &options)? {
+                Patches::Selected(step) => step,
+                Patches::Named(patches) => return self.named(patches),
+                Patches::Nothing => return Ok(()),
+            },
             Transformer::Prefix(prefix, specs) => {
                 rename::step(Affix::Prefix(prefix), specs, environment)
             }
@@ -155,6 +140,55 @@ impl<'b, 't> Steps<'b, 't> {
         };
         self.chain.push(step);
         Ok(())
+    }
+
+    /// Reads the patch of a transformer that will not run, because one before it failed: what is
+    /// wrong with its text is another fault.
+    pub(crate) fn fault(&self, transformer: Transformer, field: &[String]) -> Option<RenderError> {
+        let read = if let Transformer::Patch {
+            patch,
+            target,
+            options,
+        } = transformer
+        {
+            self.patch(&patch, target.as_ref(), &options).map(|_| ())
+        } else if let Transformer::Json6902 { patch, target } = transformer {
+            self.json6902(&patch, target.as_ref()).map(|_| ())
+        } else {
+            Ok(())
+        };
+        let field: Vec<&str> = field.iter().map(String::as_str).collect();
+        Some(read.err()?.at(self.folder.place(&field)))
+    }
+
+    fn patch(
+        &self,
+        patch: &PatchSource,
+        target: Option<&Selector>,
+        options: &PatchOptions,
+    ) -> Result<Patches, RenderError> {
+        let trimmed = PatchSource {
+            path: patch.path.clone(),
+            text: patch.text.trim().to_owned(),
+        };
+        let (file, text) = self.patch_text(&trimmed)?;
+        let (file, text) = (file.as_str(), text.as_str());
+        patch::entry(
+            PatchText { text, file },
+            target,
+            options,
+            &self.build.environment,
+        )
+    }
+
+    fn json6902(
+        &self,
+        patch: &PatchSource,
+        target: Option<&Selector>,
+    ) -> Result<Step<'static>, RenderError> {
+        let (file, text) = self.patch_text(patch)?;
+        let (file, text) = (file.as_str(), text.as_str());
+        patch::json6902(PatchText { text, file }, target, &self.build.environment)
     }
 
     /// Runs patches that name their objects, each on its object alone.

@@ -143,8 +143,8 @@ fn substitute_object(
     })?;
     let read = parse::single(&result, &name, Dialect::Configuration, &limits).map_err(within)?;
     let node = read.map_or_else(Node::null, |document| document.node);
-    let value = json::into_value(node).map_err(|error| within(RenderError::malformed(error)))?;
-    Ok(object.with_value(value))
+    json::check(&node).map_err(|error| within(RenderError::malformed(error)))?;
+    Ok(object.with_node(node))
 }
 
 /// What is wrong with an expression, and where it starts in the text.

@@ -114,7 +114,7 @@ impl Build<'_> {
         let document = parse::single(&text, &file, Dialect::Configuration, &self.options.limits)?;
         let swagger = match document {
             None => serde_json::Value::Null,
-            Some(document) => json::into_value(document.node).map_err(RenderError::malformed)?,
+            Some(document) => json::to_value(&document.node).map_err(RenderError::malformed)?,
         };
         let Environment { schema, key, .. } = &mut self.environment;
         let mut changed = match role {

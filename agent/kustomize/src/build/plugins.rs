@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Accumulated, Build};
+use super::{Accumulated, Build, REPORTED};
 use crate::configured::configured;
 use crate::error::{Place, RenderError};
 use crate::folder::Folder;
@@ -125,9 +125,14 @@ impl Build<'_> {
         let specs = all.specs.clone().unwrap_or_default();
         let listed = &folder.kustomization.transformers;
         let mut steps = Steps::new(self, folder, &mut all.objects);
-        for (transformer, kind, field) in configured(&folder.kustomization, &specs)? {
+        let mut configured = configured(&folder.kustomization, &specs)?.into_iter();
+        while let Some((transformer, kind, field)) = configured.next() {
             let agent = Agent::built_in(&folder.shown_file(), kind);
-            steps.add(transformer, &agent, field)?;
+            if let Err(error) = steps.add(transformer, &agent, field) {
+                let others = configured.filter_map(|(later, _, field)| steps.fault(later, &field));
+                let all = std::iter::once(error).chain(others).take(REPORTED);
+                return RenderError::join(all.collect()).map_or(Ok(()), Err);
+            }
         }
         steps.finish()?;
         let objects = self.plugin_objects(folder, "transformers", listed)?;

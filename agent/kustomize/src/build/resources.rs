@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Accumulated, Build, Role, SchemaUse};
+use super::{Accumulated, Build, REPORTED, Role, SchemaUse};
 use crate::error::RenderError;
 use crate::folder::{Folder, join};
 use crate::limits::Limits;
@@ -22,7 +22,6 @@ impl Build<'_> {
         paths: &[String],
         all: &mut Accumulated,
     ) -> Result<(), RenderError> {
-        const REPORTED: usize = 20;
         let mut faults = Vec::new();
         let mut ahead = ReadAhead::default();
         for (number, path) in paths.iter().enumerate() {

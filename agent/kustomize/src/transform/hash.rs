@@ -35,7 +35,7 @@ fn hash(object: &Resource) -> Result<String, RenderError> {
     let field = |name: &str| -> Result<Value, RenderError> {
         match object.node.get(name) {
             None => Ok(Value::String(String::new())),
-            Some(Node::Scalar(scalar)) => Ok(Value::String(scalar.text.clone())),
+            Some(Node::Scalar(scalar)) => Ok(Value::String(scalar.text.to_string())),
             Some(node) => json::to_value(node).map(decoded_by_go).map_err(|error| {
                 RenderError::invalid(format!("cannot hash {}: {error}", object.describe()))
             }),

@@ -19,8 +19,12 @@ pub(crate) fn step(image: Image, specs: Vec<FieldSpec>) -> Step<'static> {
         }
         let object = edit(object);
         let gvk = object.gvk();
-        change
-            .in_containers(&mut object.node)
+        let containers = if change.concerns(&object.node) {
+            change.in_containers(&mut object.node)
+        } else {
+            Ok(())
+        };
+        containers
             .and_then(|()| {
                 specs.iter().try_for_each(|spec| {
                     field_path::apply(&mut object.node, &gvk, spec, Create::Never, &mut |node| {
@@ -54,6 +58,35 @@ impl Change {
         ))
         .ok();
         Self { image, pattern }
+    }
+
+    /// Whether [`Change::in_containers`] would find anything to do or to complain about. Most
+    /// images are not in most objects, and looking costs less than walking for changes.
+    fn concerns(&self, node: &Node) -> bool {
+        let is_image = |image: &Node| image.text().is_none_or(|image| self.is_for(image));
+        let is_container = |container: &Node| match container {
+            Node::Mapping(map) => map.get("image").is_some_and(is_image),
+            other @ (Node::Scalar(_) | Node::Sequence(_)) => !other.is_null(),
+        };
+        match node {
+            Node::Scalar(_) => false,
+            Node::Sequence(items) => items.iter().any(|item| self.concerns(item)),
+            Node::Mapping(map) => map.iter().any(|(key, value)| match value {
+                Node::Scalar(_) => false,
+                Node::Sequence(items)
+                    if matches!(key, "containers" | "initContainers")
+                        && items.iter().any(is_container) =>
+                {
+                    true
+                }
+                Node::Sequence(_) | Node::Mapping(_) => self.concerns(value),
+            }),
+        }
+    }
+
+    fn is_for(&self, image: &str) -> bool {
+        let pattern = self.pattern.as_ref();
+        pattern.is_some_and(|pattern| pattern.is_match(image))
     }
 
     fn in_containers(&self, node: &mut Node) -> Result<(), String> {
@@ -95,11 +128,7 @@ impl Change {
         let Node::Scalar(scalar) = node else {
             return Err(format!("an image is {}", node.kind()));
         };
-        if self
-            .pattern
-            .as_ref()
-            .is_some_and(|pattern| pattern.is_match(&scalar.text))
-        {
+        if self.is_for(&scalar.text) {
             let changed = self.changed(&scalar.text);
             scalar.set_text(changed);
         }

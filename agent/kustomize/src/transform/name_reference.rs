@@ -8,6 +8,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use smol_str::SmolStr;
+
 use crate::chain::{Reach, Step};
 use crate::digest::Key;
 use crate::environment::Environment;
@@ -63,6 +65,10 @@ fn follow(
 ) -> Result<(), RenderError> {
     let referrer = Referrer::new(object, schema)?;
     for (target, spec) in fields {
+        // Most fields are not there, and looking costs less than walking for changes.
+        if !field_path::leads_somewhere(&object.node, spec.steps()) {
+            continue;
+        }
         let search = Search {
             names,
             referrer: &referrer,
@@ -88,19 +94,19 @@ fn follow(
 struct Names {
     objects: Vec<Named>,
     /// Positions of the objects that once had a name.
-    by_former_name: HashMap<String, Vec<usize>>,
-    by_original_namespace: HashMap<String, Vec<usize>>,
+    by_former_name: HashMap<SmolStr, Vec<usize>>,
+    by_original_namespace: HashMap<SmolStr, Vec<usize>>,
 }
 
 #[derive(Hash)]
 struct Named {
     current: ResourceId,
     /// As written in the object.
-    namespace: String,
+    namespace: SmolStr,
     former: Vec<ResourceId>,
-    prefixes: Vec<String>,
-    suffixes: Vec<String>,
-    original_namespace: String,
+    prefixes: Vec<SmolStr>,
+    suffixes: Vec<SmolStr>,
+    original_namespace: SmolStr,
 }
 
 impl Names {
@@ -116,7 +122,7 @@ impl Names {
             let original = former.first().unwrap_or(&current).namespace.clone();
             let entry = Named {
                 current,
-                namespace: object.namespace().to_owned(),
+                namespace: object.namespace().into(),
                 former,
                 prefixes: object.prefixes.clone(),
                 suffixes: object.suffixes.clone(),
@@ -143,11 +149,11 @@ impl Names {
 /// The object whose references are being replaced.
 struct Referrer {
     current: ResourceId,
-    prefixes: Vec<String>,
-    suffixes: Vec<String>,
+    prefixes: Vec<SmolStr>,
+    suffixes: Vec<SmolStr>,
     role: Option<Gvk>,
     /// Namespaces of the service accounts that a role binding names.
-    subject_namespaces: HashSet<String>,
+    subject_namespaces: HashSet<SmolStr>,
 }
 
 impl Referrer {
@@ -169,13 +175,13 @@ impl Referrer {
                     "a subject of {current} has a namespace that is blank"
                 )));
             };
-            subject_namespaces.insert(namespace.to_owned());
+            subject_namespaces.insert(namespace.into());
         }
         let role = object.node.get("roleRef").and_then(|role| {
             Some(Gvk {
-                group: role.get("apiGroup")?.text()?.to_owned(),
-                version: String::new(),
-                kind: role.get("kind")?.text()?.to_owned(),
+                group: role.get("apiGroup")?.text()?.into(),
+                version: SmolStr::default(),
+                kind: role.get("kind")?.text()?.into(),
             })
         });
         Ok(Self {
@@ -318,7 +324,7 @@ impl<'a> Search<'a> {
             return Ok(Some(one));
         }
         found.retain(|it| {
-            let open = |mine: &[String], theirs: &[String]| mine.is_empty() || theirs.is_empty();
+            let open = |mine: &[SmolStr], theirs: &[SmolStr]| mine.is_empty() || theirs.is_empty();
             (open(&it.prefixes, &referrer.prefixes)
                 || same_ending(&it.prefixes, &referrer.prefixes))
                 && (open(&it.suffixes, &referrer.suffixes)
@@ -356,7 +362,7 @@ enum Same {
 }
 
 /// Whether two histories of prefixes end the same way.
-fn same_ending(a: &[String], b: &[String]) -> bool {
+fn same_ending(a: &[SmolStr], b: &[SmolStr]) -> bool {
     if a.is_empty() || b.is_empty() {
         return a.len() == b.len();
     }

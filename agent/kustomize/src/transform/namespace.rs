@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use smol_str::SmolStr;
+
 use crate::chain::{Reach, Step as Link};
 use crate::environment::Environment;
 use crate::error::RenderError;
@@ -151,9 +153,9 @@ impl NamespaceChange {
     }
 }
 
-fn step(name: &str) -> Step {
+fn step(name: &'static str) -> Step {
     Step {
-        name: name.to_owned(),
+        name: SmolStr::new_static(name),
         is_list: false,
     }
 }

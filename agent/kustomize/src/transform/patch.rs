@@ -17,7 +17,7 @@ use crate::resource_map::ResourceMap;
 use crate::schema::Schema;
 use crate::selector::Matcher;
 use crate::yaml::parse::{self, Dialect};
-use crate::yaml::{Node, json};
+use crate::yaml::{Mapping, Node, json, resolve};
 
 /// A patch text, and where it was found.
 #[derive(Clone, Copy, Debug, Hash)]
@@ -105,6 +105,7 @@ pub(crate) fn entry(
                     }
                     one.clone()
                         .and_then(|mut one| {
+                            check_new_labels(object, &one)?;
                             one.set_api_version(&object.gvk().api_version());
                             merge(edit(object), one.node, &options, &schema)
                         })
@@ -218,10 +219,7 @@ fn parse(patch: PatchText<'_>, limits: &Limits) -> Result<Parsed, RenderError> {
             // What the text looks like decides whose complaint helps.
             let looks_like_json = patch.text.trim_start().starts_with(['[', '-']);
             let error = if looks_like_json { json } else { strategic };
-            Err(error.within(format!(
-                "the patch {}, which parses neither as a strategic merge nor as a JSON patch",
-                patch.file
-            )))
+            Err(error.within("a text that parses neither as a strategic merge nor as a JSON patch"))
         }
     }
 }
@@ -239,7 +237,7 @@ fn parse_json(patch: PatchText<'_>, limits: &Limits) -> Result<JsonPatch, Render
     } else {
         match parse::single(patch.text, patch.file, Dialect::Configuration, limits)? {
             None => serde_json::Value::Null,
-            Some(document) => json::into_value(document.node).map_err(wrong)?,
+            Some(document) => json::to_value(&document.node).map_err(wrong)?,
         }
     };
     JsonPatch::decode(document).map_err(wrong)
@@ -287,6 +285,25 @@ fn with_texts(mut patch: Resource) -> Result<Resource, RenderError> {
     patch.stringify("labels")?;
     patch.stringify("annotations")?;
     Ok(patch)
+}
+
+/// The labels of a patch for selected objects have lost their quotes; those that an object already
+/// has keep the ones there.
+fn check_new_labels(object: &Resource, patch: &Resource) -> Result<(), RenderError> {
+    let labels = patch
+        .node
+        .get("metadata")
+        .and_then(|meta| meta.get("labels"));
+    let labels = labels
+        .and_then(Node::as_mapping)
+        .into_iter()
+        .flat_map(Mapping::iter);
+    let mut new = labels.filter(|(key, _)| object.label(key).is_none());
+    new.try_for_each(|(key, _)| resolve::bare_key(key))
+        .map_err(|error| {
+            let place = object.describe();
+            RenderError::invalid(format!("cannot print the labels of {place}: {error}"))
+        })
 }
 
 /// Merges a patch into one object. Name, kind and namespace are put back afterwards.

@@ -70,8 +70,8 @@ fn rename(
 ) -> Result<(), RenderError> {
     if spec.path == "metadata/name" && !affix.is_empty() {
         match affix {
-            Affix::Prefix(text) => object.prefixes.push(text.clone()),
-            Affix::Suffix(text) => object.suffixes.push(text.clone()),
+            Affix::Prefix(text) => object.prefixes.push(text.clone().into()),
+            Affix::Suffix(text) => object.suffixes.push(text.clone().into()),
         }
         object.remember_name(schema);
     }

@@ -1,5 +1,7 @@
 //! Replacements: a value of one object copied into fields of others.
 
+use smol_str::SmolStr;
+
 use crate::chain::{Chain, Reach, Step};
 use crate::digest;
 use crate::environment::Environment;
@@ -7,7 +9,7 @@ use crate::error::RenderError;
 use crate::id::{Gvk, ResourceId};
 use crate::kustomization::{FieldOptions, ReplacementField, Source, Target};
 use crate::limits::Limits;
-use crate::path::{self, Found, New};
+use crate::path::{self, Found, New, Prepared};
 use crate::resource::{Resource, edit};
 use crate::resource_map::ResourceMap;
 use crate::selector::Matcher;
@@ -56,11 +58,11 @@ pub(crate) fn push(
 }
 
 /// Ids as replacements see them: namespaces as they are written.
-fn ids(object: &Resource) -> Vec<(ResourceId, String)> {
+fn ids(object: &Resource) -> Vec<(ResourceId, SmolStr)> {
     let current = ResourceId {
         gvk: object.gvk(),
-        name: object.name().to_owned(),
-        namespace: object.namespace().to_owned(),
+        name: object.name().into(),
+        namespace: object.namespace().into(),
     };
     let all = std::iter::once(current).chain(object.former_ids());
     all.map(|id| (id.clone(), id.namespace)).collect()
@@ -77,9 +79,9 @@ fn source_value_of(objects: &ResourceMap, source: &Source) -> Result<Node, Rende
         options,
     } = source;
     let wanted = Gvk {
-        group: group.clone(),
-        version: version.clone(),
-        kind: kind.clone(),
+        group: group.clone().into(),
+        version: version.clone().into(),
+        kind: kind.clone().into(),
     };
     let effective = |namespace: &str| {
         if namespace.is_empty() {
@@ -89,7 +91,7 @@ fn source_value_of(objects: &ResourceMap, source: &Source) -> Result<Node, Rende
         }
         .to_owned()
     };
-    let selects = |(id, written): &(ResourceId, String)| {
+    let selects = |(id, written): &(ResourceId, SmolStr)| {
         (name.is_empty() || *name == id.name)
             && (namespace.is_empty() || effective(namespace) == effective(written))
             && id.gvk.is_selected(&wanted)
@@ -174,9 +176,29 @@ fn part_of(value: &Node, options: &FieldOptions) -> Result<Node, RenderError> {
         )));
     };
     Ok(Node::Scalar(Scalar {
-        text: part.to_owned(),
+        text: part.into(),
         ..scalar.clone()
     }))
+}
+
+/// A field to copy into.
+struct Field {
+    path: String,
+    steps: Vec<String>,
+    prepared: Vec<Prepared>,
+}
+
+impl Field {
+    fn new(path: &str) -> Self {
+        let steps = path::split(path);
+        let prepared = path::prepare(&steps);
+        let path = path.to_owned();
+        Self {
+            path,
+            steps,
+            prepared,
+        }
+    }
 }
 
 fn step(
@@ -201,10 +223,7 @@ fn step(
     } else {
         &target.field_paths
     };
-    let fields: Vec<(String, Vec<String>)> = fields
-        .iter()
-        .map(|field| (field.clone(), path::split(field)))
-        .collect();
+    let fields: Vec<Field> = fields.iter().map(|field| Field::new(field)).collect();
     let configuration = (environment.key, digest::of_tree(value), target);
     let (value, options) = (value.clone(), target.options.clone());
     let limits = environment.limits.clone();
@@ -213,9 +232,9 @@ fn step(
             return Ok(Reach::Passed);
         }
         let object = edit(object);
-        for (field, steps) in &fields {
+        for field in &fields {
             let options = options.as_ref();
-            let copied = copy(&mut object.node, &value, field, steps, options, &limits);
+            let copied = copy(&mut object.node, &value, field, options, &limits);
             copied.map_err(|error| {
                 RenderError::invalid(format!("{error} of {}", object.describe()))
             })?;
@@ -242,8 +261,7 @@ fn is_selected(object: &Resource, select: &Matcher, reject: &[Matcher]) -> bool 
 fn copy(
     target: &mut Node,
     value: &Node,
-    field: &str,
-    steps: &[String],
+    field: &Field,
     options: Option<&FieldOptions>,
     limits: &Limits,
 ) -> Result<(), String> {
@@ -253,14 +271,17 @@ fn copy(
     } else {
         New::Nothing
     };
-    if set_inside_text(target, value, steps, new, options, limits).is_some() {
+    if set_inside_text(target, value, field, new, options, limits).is_some() {
         return Ok(());
     }
     let not_found = || {
         let verb = if creates { "find or create" } else { "find" };
-        format!("unable to {verb} field `{field}` in replacement target")
+        format!(
+            "unable to {verb} field `{}` in replacement target",
+            field.path
+        )
     };
-    let count = path::visit(target, steps, new, limits, &mut |node, found| {
+    let count = path::visit(target, &field.prepared, new, limits, &mut |node, found| {
         set(node, found, value, options)
     })
     .map_err(|error| format!("{}: {error}", not_found()))?;
@@ -291,7 +312,7 @@ fn set(
         }
         let joined = parts.join(&options.delimiter);
         if let Node::Scalar(scalar) = &mut value {
-            scalar.text = joined;
+            scalar.text = joined.into();
         }
     }
     match target {
@@ -300,7 +321,7 @@ fn set(
             match found {
                 Found::Created => *target = Node::plain(text),
                 Found::Existing => scalar.replace(Scalar {
-                    text: text.to_owned(),
+                    text: text.into(),
                     ..scalar.clone()
                 }),
             }
@@ -315,21 +336,30 @@ fn set(
 fn set_inside_text(
     target: &mut Node,
     value: &Node,
-    steps: &[String],
+    field: &Field,
     new: New,
     options: Option<&FieldOptions>,
     limits: &Limits,
 ) -> Option<()> {
-    let split = (1..steps.len()).find(|length| {
-        let prefix = steps.get(..*length).unwrap_or_default();
-        match path::lookup(target, prefix) {
-            Ok(Some(Node::Scalar(scalar))) => {
-                parse::single(&scalar.text, "the text", Dialect::Resource, limits).is_ok()
-            }
-            _ => false,
+    let Field {
+        path: _,
+        steps,
+        prepared,
+    } = field;
+    let (_, above) = steps.split_last()?;
+    let mut here = &*target;
+    let mut split = None;
+    for (number, step) in above.iter().enumerate() {
+        here = path::lookup(here, std::slice::from_ref(step)).ok()??;
+        if let Node::Scalar(scalar) = here
+            && parse::single(&scalar.text, "the text", Dialect::Resource, limits).is_ok()
+        {
+            split = Some(number + 1);
+            break;
         }
-    })?;
-    let (outer, inner) = steps.split_at_checked(split)?;
+    }
+    let split = split?;
+    let (outer, inner) = (steps.get(..split)?, prepared.get(split..)?);
     let Node::Scalar(scalar) = path::lookup_mut(target, outer)? else {
         return None;
     };
@@ -344,7 +374,7 @@ fn set_inside_text(
     if count == 0 {
         return None;
     }
-    scalar.text = written(&document, &scalar.text)?;
+    scalar.text = written(&document, &scalar.text)?.into();
     Some(())
 }
 

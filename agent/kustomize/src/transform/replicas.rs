@@ -68,7 +68,7 @@ fn set(object: &mut Resource, count: i64, spec: &FieldSpec) -> Result<(), String
         let style = scalar.style;
         let text = count.to_string();
         scalar.replace(Scalar {
-            text,
+            text: text.into(),
             tag,
             style,
             alias: None,

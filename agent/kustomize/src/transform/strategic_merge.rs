@@ -8,7 +8,7 @@
 //! Upstream passes pointers around and relies on several names for one node. Here a merge changes
 //! `dest` and `origin` in place and says which of the two is the result.
 
-use std::collections::BTreeSet;
+use smol_str::SmolStr;
 
 use self::elements::{Elements, unify, with_values};
 use crate::id::field_text;
@@ -190,10 +190,12 @@ impl<'s> Walker<'s> {
         let Node::Mapping(dest) = dest else {
             return Ok(());
         };
-        let mut names: BTreeSet<String> = dest.iter().map(|(key, _)| key.to_owned()).collect();
+        let mut names: Vec<SmolStr> = keys(dest).collect();
         if let Origin::Node(Node::Mapping(origin)) = &origin {
-            names.extend(origin.iter().map(|(key, _)| key.to_owned()));
+            names.extend(keys(origin));
         }
+        names.sort_unstable();
+        names.dedup();
         for name in names {
             let shape = shape.and_then(|shape| self.schema.field(shape, &name));
             let theirs = match &mut origin {
@@ -201,12 +203,13 @@ impl<'s> Walker<'s> {
                 Origin::Same => Some(Origin::Same),
                 Origin::Node(node) => node.get_mut(&name).map(Origin::Node),
             };
+            let mut ours = dest.get_mut(&name);
             let outcome = self
-                .merge(dest.get_mut(&name), theirs.unwrap_or(Origin::Absent), shape)
+                .merge(ours.as_deref_mut(), theirs.unwrap_or(Origin::Absent), shape)
                 .map_err(|error| under(&name, &error))?;
             match outcome {
                 Outcome::Dest => {
-                    if let Some(Node::Scalar(scalar)) = dest.get_mut(&name) {
+                    if let Some(Node::Scalar(scalar)) = ours {
                         scalar.protect();
                     }
                 }
@@ -360,6 +363,10 @@ impl<'s> Walker<'s> {
         }
         outcome
     }
+}
+
+fn keys(map: &Mapping) -> impl Iterator<Item = SmolStr> {
+    map.entries().iter().map(|(key, _)| key.clone())
 }
 
 fn under(step: &str, error: &str) -> String {

@@ -8,7 +8,7 @@ use crate::field_path::{self, Create};
 use crate::field_spec::FieldSpec;
 use crate::kustomization::TextMap;
 use crate::resource::{Resource, edit};
-use crate::yaml::{Alias, Node, Scalar};
+use crate::yaml::{Alias, Node, Scalar, resolve};
 
 /// Sets every pair in each field that the specs name.
 pub(crate) fn step(pairs: TextMap, specs: Vec<FieldSpec>) -> Step<'static> {
@@ -49,6 +49,7 @@ fn set(object: &mut Resource, pairs: &TextMap, specs: &[FieldSpec]) -> Result<()
                             replaced = true;
                             continue;
                         }
+                        resolve::bare_key(key)?;
                         let group = NonZeroU32::new(group);
                         let alias = group.map(|group| Alias { group, changes: 0 });
                         map.insert(key.as_str(), Node::Scalar(Scalar { alias, ..value }));

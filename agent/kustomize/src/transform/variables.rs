@@ -41,8 +41,8 @@ pub(crate) fn record(
         };
         let current = |object: &Resource| ResourceId {
             gvk: object.gvk(),
-            name: object.name().to_owned(),
-            namespace: object.namespace().to_owned(),
+            name: object.name().into(),
+            namespace: object.namespace().into(),
         };
         let found: Vec<usize> = objects
             .iter()
@@ -87,23 +87,23 @@ pub(crate) fn add(known: &mut Variables, var: Var) -> Result<(), RenderError> {
 fn target_id(var: &Var) -> ResourceId {
     let objref = &var.objref;
     let mut gvk = Gvk {
-        group: objref.group.clone(),
-        version: objref.version.clone(),
-        kind: objref.kind.clone(),
+        group: objref.group.clone().into(),
+        version: objref.version.clone().into(),
+        kind: objref.kind.clone().into(),
     };
     match objref.api_version.split('/').collect::<Vec<_>>().as_slice() {
         [""] => {}
-        [version] => (*version).clone_into(&mut gvk.version),
+        [version] => gvk.version = (*version).into(),
         [group, version] => {
-            (*group).clone_into(&mut gvk.group);
-            (*version).clone_into(&mut gvk.version);
+            gvk.group = (*group).into();
+            gvk.version = (*version).into();
         }
         _ => {}
     }
     ResourceId {
         gvk,
-        name: objref.name.clone(),
-        namespace: objref.namespace.clone(),
+        name: objref.name.clone().into(),
+        namespace: objref.namespace.clone().into(),
     }
 }
 
@@ -269,7 +269,7 @@ fn typed(value: &Scalar) -> Scalar {
         _ => return Scalar::string(value.text.as_str()),
     };
     Scalar {
-        text,
+        text: text.into(),
         tag,
         style: Style::Plain,
         alias: None,

@@ -1,15 +1,18 @@
-//! JSON values to YAML, byte for byte as go-yaml v2 writes them.
+//! Trees to YAML, byte for byte as go-yaml v2 writes them.
 //!
-//! kustomize prints every object through JSON, so the input is a JSON value: keys come out
-//! sorted, and the layout follows from the values alone. The rules are those of libyaml's emitter
-//! with go-yaml's settings: indent 2, lists not indented under their key, width 80.
+//! kustomize prints every object through JSON, so what counts is the JSON form of a tree: keys
+//! come out sorted, and the layout follows from the values alone. The rules are those of libyaml's
+//! emitter with go-yaml's settings: indent 2, lists not indented under their key, width 80.
+
+use std::borrow::Cow;
 
 use serde_json::Value;
 
 use self::key_order::key_order;
 use self::shape::{Position, Shape, Style, is_break, is_printable, style};
-use super::json::go_float;
-use super::node::{self, Layout, Node};
+use super::json;
+use super::mapping::Mapping;
+use super::node::{self, Layout, Node, Scalar, Tag};
 
 mod key_order;
 mod shape;
@@ -21,17 +24,19 @@ const SIMPLE_KEY: usize = 128;
 
 /// Whether the text of a string is written as it is, as a value in a block.
 pub(crate) fn is_written_plain(text: &str) -> bool {
-    style(text, &Shape::of(text), Position::Value) == Style::Plain
+    style(text, Position::Value) == Style::Plain
 }
 
-/// Writes one document, ending in a line feed.
-pub(crate) fn document(value: &Value, out: &mut String) {
+/// Writes the JSON form of a tree as one document, ending in a line feed. The tree has one:
+/// [`json::check`] says so.
+pub(crate) fn document(node: &Node, out: &mut String) {
     Writer {
         out,
         column: 0,
         width: WIDTH,
+        view: View::Values,
     }
-    .document(value);
+    .document(node);
 }
 
 /// Writes a tree as it was read, keys in reading order and scalars in their quotes, for texts
@@ -42,77 +47,121 @@ pub(crate) fn ordered(node: &Node) -> String {
         out: &mut out,
         column: 0,
         width: usize::MAX,
+        view: View::AsRead,
     }
     .document(node);
     out
 }
 
+/// What is written of a tree.
+#[derive(Clone, Copy, PartialEq)]
+enum View {
+    /// Its JSON form.
+    Values,
+    AsRead,
+}
+
+/// A value, and the layout of what it stands in.
+#[derive(Clone, Copy)]
+struct Item<'a> {
+    node: &'a Node,
+    around: Layout,
+}
+
 /// What a value is to the writer.
-enum Part<'a, T> {
-    Map(Vec<(&'a str, &'a T)>, Layout),
-    List(&'a [T], Layout),
+enum Part<'a> {
+    Map(&'a Mapping, Layout),
+    List(&'a [Node], Layout),
     /// A scalar that is written as it is.
-    Verbatim(&'a str),
-    Number(String),
-    Text(&'a str),
+    Verbatim(Cow<'a, str>),
+    Text(Cow<'a, str>),
     /// A string in the quotes it was written in.
     Styled(&'a str, node::Style),
 }
 
-impl<T> Part<'_, T> {
+impl Part<'_> {
     /// Whether the value starts on a line of its own under its key.
     fn is_block(&self) -> bool {
         match self {
-            Self::Map(entries, layout) => !entries.is_empty() && *layout == Layout::Block,
+            Self::Map(map, layout) => !map.is_empty() && *layout == Layout::Block,
             Self::List(items, layout) => !items.is_empty() && *layout == Layout::Block,
-            Self::Verbatim(_) | Self::Number(_) | Self::Text(_) | Self::Styled(..) => false,
+            Self::Verbatim(_) | Self::Text(_) | Self::Styled(..) => false,
         }
     }
 }
 
-/// A tree that can be written.
-trait Written: Sized {
-    fn part(&self) -> Part<'_, Self>;
-}
+impl<'a> Item<'a> {
+    /// A value in this one.
+    fn inner(self, node: &'a Node) -> Self {
+        let layout = match self.node {
+            Node::Scalar(_) => Layout::Block,
+            Node::Sequence(items) => items.layout,
+            Node::Mapping(map) => map.layout,
+        };
+        let around = self.around.or(layout);
+        Self { node, around }
+    }
 
-impl Written for Value {
-    fn part(&self) -> Part<'_, Self> {
-        match self {
-            Self::Null => Part::Verbatim("null"),
-            Self::Bool(true) => Part::Verbatim("true"),
-            Self::Bool(false) => Part::Verbatim("false"),
-            Self::Number(number) => Part::Number(match number.as_f64() {
-                Some(float) if number.is_f64() => go_float(float),
+    fn part(self, view: View) -> Part<'a> {
+        let shown = |layout| match view {
+            View::Values => Layout::Block,
+            View::AsRead => layout,
+        };
+        match self.node {
+            Node::Sequence(items) => Part::List(items, shown(items.layout)),
+            Node::Mapping(map) => Part::Map(map, shown(map.layout)),
+            Node::Scalar(scalar) => match (scalar.tag, view) {
+                (Tag::Str, View::Values) => Part::Text(Cow::Borrowed(&scalar.text)),
+                (_, View::Values) => self.value(scalar),
+                (Tag::Str, View::AsRead) => Part::Styled(&scalar.text, scalar.style),
+                (_, View::AsRead) => Part::Verbatim(Cow::Borrowed(&scalar.text)),
+            },
+        }
+    }
+
+    /// The JSON form of a scalar.
+    fn value(self, scalar: &'a Scalar) -> Part<'a> {
+        if scalar.tag == Tag::Int && is_decimal(&scalar.text) {
+            return Part::Verbatim(Cow::Borrowed(&scalar.text));
+        }
+        match json::scalar_in(scalar, self.around) {
+            Ok(Value::String(text)) => Part::Text(Cow::Owned(text)),
+            Ok(Value::Number(number)) => Part::Verbatim(Cow::Owned(match number.as_f64() {
+                Some(float) if number.is_f64() => json::go_float(float),
                 _ => number.to_string(),
-            }),
-            Self::String(text) => Part::Text(text),
-            Self::Array(items) => Part::List(items, Layout::Block),
-            Self::Object(map) => {
-                let mut entries: Vec<_> = map
-                    .iter()
-                    .map(|(key, value)| (key.as_str(), value))
-                    .collect();
-                // The map has the keys in byte order, which is nearly always the order wanted.
-                if !entries.is_sorted_by(|(a, _), (b, _)| key_order(a, b).is_le()) {
-                    entries.sort_by(|(a, _), (b, _)| key_order(a, b));
-                }
-                Part::Map(entries, Layout::Block)
+            })),
+            Ok(Value::Bool(true)) => Part::Verbatim(Cow::Borrowed("true")),
+            Ok(Value::Bool(false)) => Part::Verbatim(Cow::Borrowed("false")),
+            // A scalar is no list and no map, and the tree was checked.
+            Ok(Value::Null | Value::Array(_) | Value::Object(_)) | Err(_) => {
+                Part::Verbatim(Cow::Borrowed("null"))
             }
         }
     }
 }
 
-impl Written for Node {
-    fn part(&self) -> Part<'_, Self> {
-        match self {
-            Self::Scalar(scalar) => match (scalar.tag, scalar.style) {
-                (node::Tag::Str, style) => Part::Styled(&scalar.text, style),
-                _ => Part::Verbatim(&scalar.text),
-            },
-            Self::Sequence(items) => Part::List(items, items.layout),
-            Self::Mapping(map) => Part::Map(map.iter().collect(), map.layout),
+/// Whether a number is written as JSON would write it: a few digits that do not start with zero.
+fn is_decimal(text: &str) -> bool {
+    const DIGITS: usize = 18;
+    let bytes = text.as_bytes();
+    text == "0"
+        || (matches!(bytes.first(), Some(b'1'..=b'9'))
+            && bytes.len() <= DIGITS
+            && bytes.iter().all(u8::is_ascii_digit))
+}
+
+/// The entries of a map in the order of the output.
+fn entries(map: &Mapping, view: View) -> Vec<(&str, &Node)> {
+    let mut entries: Vec<_> = map.iter().collect();
+    if view == View::Values {
+        // The order of keys is no total order, so the result depends on the order before, which is
+        // that of their bytes.
+        entries.sort_unstable_by_key(|(key, _)| *key);
+        if !entries.is_sorted_by(|(a, _), (b, _)| key_order(a, b).is_le()) {
+            entries.sort_by(|(a, _), (b, _)| key_order(a, b));
         }
     }
+    entries
 }
 
 struct Writer<'a> {
@@ -120,6 +169,7 @@ struct Writer<'a> {
     /// Characters written on the current line.
     column: usize,
     width: usize,
+    view: View,
 }
 
 impl Writer<'_> {
@@ -143,37 +193,47 @@ impl Writer<'_> {
     }
 
     fn indent(&mut self, indent: usize) {
-        for _ in 0..indent {
-            self.put_char(' ');
+        const BLANKS: &str = "                                                                ";
+        let mut left = indent;
+        while left > 0 {
+            let blanks = BLANKS.get(..left.min(BLANKS.len())).unwrap_or(BLANKS);
+            self.out.push_str(blanks);
+            left -= blanks.len();
         }
+        self.column += indent;
     }
 
-    fn document<T: Written>(&mut self, value: &T) {
-        self.block(value.part(), 0);
+    fn document(&mut self, node: &Node) {
+        let around = Layout::Block;
+        self.block(Item { node, around }, 0);
     }
 
     /// Writes a value whose first line begins at the current column, which is `indent`.
-    fn block<T: Written>(&mut self, part: Part<'_, T>, indent: usize) {
+    fn block(&mut self, item: Item<'_>, indent: usize) {
+        let part = item.part(self.view);
+        self.block_part(item, part, indent);
+    }
+
+    fn block_part(&mut self, item: Item<'_>, part: Part<'_>, indent: usize) {
         match part {
-            Part::Map(entries, Layout::Block) if !entries.is_empty() => {
-                self.mapping(entries, indent);
+            Part::Map(map, Layout::Block) if !map.is_empty() => self.mapping(item, map, indent),
+            Part::List(items, Layout::Block) if !items.is_empty() => {
+                self.sequence(item, items, indent);
             }
-            Part::List(items, Layout::Block) if !items.is_empty() => self.sequence(items, indent),
             leaf @ (Part::Map(..)
             | Part::List(..)
             | Part::Verbatim(_)
-            | Part::Number(_)
             | Part::Text(_)
-            | Part::Styled(..)) => self.leaf(leaf, indent),
+            | Part::Styled(..)) => self.leaf(item, leaf, indent),
         }
     }
 
-    fn mapping<T: Written>(&mut self, entries: Vec<(&str, &T)>, indent: usize) {
-        for (number, (key, value)) in entries.into_iter().enumerate() {
+    fn mapping<'n>(&mut self, item: Item<'n>, map: &'n Mapping, indent: usize) {
+        for (number, (key, value)) in entries(map, self.view).into_iter().enumerate() {
             if number > 0 {
                 self.indent(indent);
             }
-            if key.contains('\n') || key.len() > SIMPLE_KEY {
+            if key.len() > SIMPLE_KEY || key.contains('\n') {
                 self.put("? ");
                 self.scalar(key, indent + 2, Position::Value);
                 if self.column > 0 {
@@ -184,10 +244,11 @@ impl Writer<'_> {
                 self.scalar(key, indent + 2, Position::Key);
             }
             self.put(":");
-            let part = value.part();
+            let value = item.inner(value);
+            let part = value.part(self.view);
             if !part.is_block() {
                 self.put(" ");
-                self.leaf(part, indent + 2);
+                self.leaf(value, part, indent + 2);
                 continue;
             }
             self.line_feed();
@@ -198,63 +259,63 @@ impl Writer<'_> {
                 indent + 2
             };
             self.indent(inner);
-            self.block(part, inner);
+            self.block_part(value, part, inner);
         }
     }
 
-    fn sequence<T: Written>(&mut self, items: &[T], indent: usize) {
-        for (number, item) in items.iter().enumerate() {
+    fn sequence<'n>(&mut self, list: Item<'n>, items: &'n [Node], indent: usize) {
+        for (number, node) in items.iter().enumerate() {
             if number > 0 {
                 self.indent(indent);
             }
             self.put("- ");
-            self.block(item.part(), indent + 2);
+            self.block(list.inner(node), indent + 2);
         }
     }
 
-    fn leaf<T: Written>(&mut self, part: Part<'_, T>, indent: usize) {
-        self.flow(part, indent);
+    fn leaf(&mut self, item: Item<'_>, part: Part<'_>, indent: usize) {
+        self.flow(item, part, indent);
         if self.column > 0 {
             self.line_feed();
         }
     }
 
     /// Writes on the current line: scalars, empty collections, and those that were written so.
-    fn flow<T: Written>(&mut self, part: Part<'_, T>, indent: usize) {
+    fn flow(&mut self, item: Item<'_>, part: Part<'_>, indent: usize) {
         match part {
-            Part::Map(entries, _) => {
+            Part::Map(map, _) => {
                 self.put("{");
-                for (number, (key, value)) in entries.into_iter().enumerate() {
+                for (number, (key, value)) in entries(map, self.view).into_iter().enumerate() {
                     self.put(if number > 0 { ", " } else { "" });
                     self.flow_text(key, node::Style::Plain, indent);
                     self.put(": ");
-                    self.flow_item(value, indent);
+                    self.flow_item(item.inner(value), indent);
                 }
                 self.put("}");
             }
             Part::List(items, _) => {
                 self.put("[");
-                for (number, item) in items.iter().enumerate() {
+                for (number, node) in items.iter().enumerate() {
                     self.put(if number > 0 { ", " } else { "" });
-                    self.flow_item(item, indent);
+                    self.flow_item(item.inner(node), indent);
                 }
                 self.put("]");
             }
-            Part::Verbatim(text) => self.put(text),
-            Part::Number(text) => self.put(&text),
-            Part::Text(text) | Part::Styled(text, node::Style::Plain) => {
+            Part::Verbatim(text) => self.put(&text),
+            Part::Text(text) => self.scalar(&text, indent, Position::Value),
+            Part::Styled(text, node::Style::Plain) => {
                 self.scalar(text, indent, Position::Value);
             }
             Part::Styled(text, style) => self.styled(text, style, indent),
         }
     }
 
-    fn flow_item<T: Written>(&mut self, item: &T, indent: usize) {
-        match item.part() {
-            Part::Text(text) => self.flow_text(text, node::Style::Plain, indent),
+    fn flow_item(&mut self, item: Item<'_>, indent: usize) {
+        match item.part(self.view) {
+            Part::Text(text) => self.flow_text(&text, node::Style::Plain, indent),
             Part::Styled(text, style) => self.flow_text(text, style, indent),
-            part @ (Part::Map(..) | Part::List(..) | Part::Verbatim(_) | Part::Number(_)) => {
-                self.flow(part, indent);
+            part @ (Part::Map(..) | Part::List(..) | Part::Verbatim(_)) => {
+                self.flow(item, part, indent);
             }
         }
     }
@@ -293,8 +354,7 @@ impl Writer<'_> {
     }
 
     fn scalar(&mut self, text: &str, indent: usize, position: Position) {
-        let shape = Shape::of(text);
-        let style = style(text, &shape, position);
+        let style = style(text, position);
         self.write(text, style, indent, position == Position::Value);
     }
 
@@ -367,6 +427,13 @@ impl Writer<'_> {
 
     fn double_quoted(&mut self, text: &str, indent: usize, folds: bool) {
         self.put("\"");
+        let stands_for_itself =
+            |byte: u8| matches!(byte, b'!'..=b'~') && !matches!(byte, b'"' | b'\\');
+        if text.bytes().all(stands_for_itself) {
+            self.put(text);
+            self.put("\"");
+            return;
+        }
         let mut spaces = false;
         let mut characters = text.char_indices().peekable();
         while let Some((at, character)) = characters.next() {

@@ -8,7 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Number, Value};
 
 use super::emit;
-use super::node::{Layout, Mapping, Node, Scalar, Style, Tag};
+use super::mapping::Mapping;
+use super::node::{Layout, Node, Scalar, Style, Tag};
 use super::resolve::{self, Typed};
 
 /// Why a scalar has no JSON form.
@@ -23,10 +24,7 @@ pub(crate) fn to_value(node: &Node) -> Result<Value, NoJson> {
 /// all is null in a block, but an empty string between brackets, where the writer quotes it.
 fn value_in(node: &Node, around: Layout) -> Result<Value, NoJson> {
     Ok(match node {
-        Node::Scalar(scalar) if around == Layout::Flow && is_unwritten(scalar) => {
-            Value::String(String::new())
-        }
-        Node::Scalar(scalar) => scalar_value(scalar)?,
+        Node::Scalar(scalar) => scalar_in(scalar, around)?,
         Node::Sequence(items) => {
             let around = around.or(items.layout);
             let values = items.iter().map(|item| value_in(item, around));
@@ -42,38 +40,34 @@ fn value_in(node: &Node, around: Layout) -> Result<Value, NoJson> {
     })
 }
 
-fn is_unwritten(scalar: &Scalar) -> bool {
-    scalar.tag == Tag::Null && scalar.text.is_empty()
+/// Fails as [`to_value`] does, without making anything.
+pub(crate) fn check(node: &Node) -> Result<(), NoJson> {
+    match node {
+        Node::Scalar(scalar) if scalar.tag == Tag::Str || is_null(scalar) => Ok(()),
+        Node::Scalar(scalar) => scalar_value(scalar).map(drop),
+        Node::Sequence(items) => items.iter().try_for_each(check),
+        Node::Mapping(map) => map.iter().try_for_each(|(_, value)| check(value)),
+    }
 }
 
-/// [`to_value`] for a tree that is no longer needed: keys and texts move over.
-pub(crate) fn into_value(node: Node) -> Result<Value, NoJson> {
-    into_value_in(node, Layout::Block)
+fn is_null(scalar: &Scalar) -> bool {
+    scalar.tag == Tag::Null && resolve::value_of(&scalar.text) == Typed::Null
 }
 
-fn into_value_in(node: Node, around: Layout) -> Result<Value, NoJson> {
-    Ok(match node {
-        Node::Scalar(scalar) if scalar.tag == Tag::Str => Value::String(scalar.text),
-        Node::Scalar(_) => value_in(&node, around)?,
-        Node::Sequence(items) => {
-            let around = around.or(items.layout);
-            let values = items.into_iter().map(|item| into_value_in(item, around));
-            Value::Array(values.collect::<Result<_, _>>()?)
-        }
-        Node::Mapping(map) => {
-            let around = around.or(map.layout);
-            let entries = map.into_entries().into_iter();
-            let entries = entries.map(|(key, value)| Ok((key, into_value_in(value, around)?)));
-            Value::Object(entries.collect::<Result<Map<_, _>, NoJson>>()?)
-        }
-    })
+/// The JSON form of a scalar.
+pub(super) fn scalar_in(scalar: &Scalar, around: Layout) -> Result<Value, NoJson> {
+    let is_unwritten = scalar.tag == Tag::Null && scalar.text.is_empty();
+    if around == Layout::Flow && is_unwritten {
+        return Ok(Value::String(String::new()));
+    }
+    scalar_value(scalar)
 }
 
 fn scalar_value(scalar: &Scalar) -> Result<Value, NoJson> {
     let text = &scalar.text;
     match scalar.tag {
-        Tag::Str => return Ok(Value::String(text.clone())),
-        Tag::Null if resolve::value_of(text) == Typed::Null => return Ok(Value::Null),
+        Tag::Str => return Ok(Value::String(text.to_string())),
+        Tag::Null if is_null(scalar) => return Ok(Value::Null),
         Tag::Binary => {
             let compact: String = text.split_ascii_whitespace().collect();
             let bytes = STANDARD
@@ -136,7 +130,7 @@ pub(crate) fn from_value(value: Value) -> Node {
                 Style::Double
             };
             Node::Scalar(Scalar {
-                text,
+                text: text.into(),
                 tag: Tag::Str,
                 style,
                 alias: None,

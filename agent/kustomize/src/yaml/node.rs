@@ -4,10 +4,12 @@
 //! (`1.10` stays `1.10`), while the output shows the value (`1.1`). Comments, anchors and layout
 //! are gone after reading; kustomize's output never shows them.
 
-use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use smol_str::SmolStr;
+
+use super::mapping::Mapping;
 use super::resolve;
 
 /// One YAML value.
@@ -154,7 +156,7 @@ pub(crate) enum Style {
 /// A leaf of the tree.
 #[derive(Clone, Debug, PartialEq, Hash)]
 pub(crate) struct Scalar {
-    pub(crate) text: String,
+    pub(crate) text: SmolStr,
     pub(crate) tag: Tag,
     pub(crate) style: Style,
     /// Set if other scalars of the object change with this one.
@@ -176,7 +178,7 @@ pub(crate) struct Alias {
 
 impl Scalar {
     /// A string, whatever its text looks like. It counts as quoted only if it must be.
-    pub(crate) fn string(text: impl Into<String>) -> Self {
+    pub(crate) fn string(text: impl Into<SmolStr>) -> Self {
         let text = text.into();
         let style = if text.contains('\n') {
             Style::Literal
@@ -206,7 +208,7 @@ impl Scalar {
     }
 
     /// A scalar as if it had been written without quotes.
-    pub(crate) fn plain(text: impl Into<String>) -> Self {
+    pub(crate) fn plain(text: impl Into<SmolStr>) -> Self {
         let text = text.into();
         let tag = resolve::tag_of(&text);
         Self {
@@ -219,7 +221,7 @@ impl Scalar {
 
     /// Gives the scalar another text. A plain scalar takes the type of its new text (a name
     /// prefix `1` in front of `e3` makes a number, as in kustomize); a quoted one stays a string.
-    pub(crate) fn set_text(&mut self, text: impl Into<String>) {
+    pub(crate) fn set_text(&mut self, text: impl Into<SmolStr>) {
         let style = self.style;
         self.replace(if style == Style::Plain {
             Self::plain(text)
@@ -241,18 +243,28 @@ impl Scalar {
     }
 }
 
+/// Bytes of a text that are not part of the tree itself: short ones are.
+fn heap(text: &SmolStr) -> usize {
+    const COUNTERS: usize = 16;
+    if text.is_heap_allocated() {
+        text.len() + COUNTERS
+    } else {
+        0
+    }
+}
+
 impl Node {
-    pub(crate) fn string(text: impl Into<String>) -> Self {
+    pub(crate) fn string(text: impl Into<SmolStr>) -> Self {
         Self::Scalar(Scalar::string(text))
     }
 
-    pub(crate) fn plain(text: impl Into<String>) -> Self {
+    pub(crate) fn plain(text: impl Into<SmolStr>) -> Self {
         Self::Scalar(Scalar::plain(text))
     }
 
     pub(crate) fn null() -> Self {
         Self::Scalar(Scalar {
-            text: "null".to_owned(),
+            text: SmolStr::new_static("null"),
             tag: Tag::Null,
             style: Style::Plain,
             alias: None,
@@ -275,20 +287,18 @@ impl Node {
     /// About how many bytes of memory the value takes beside its copies: what it shares with one
     /// of them counts for nothing.
     pub(crate) fn weight(&self) -> usize {
-        const ENTRY: usize = size_of::<(String, Node)>() + 16;
+        const ENTRY: usize = size_of::<(SmolStr, Node)>();
         match self {
-            Self::Scalar(scalar) => scalar.text.len() + 16,
+            Self::Scalar(scalar) => heap(&scalar.text),
             Self::Sequence(items) if Arc::strong_count(&items.items) > 1 => 0,
             Self::Sequence(items) => {
                 let weight = |item: &Self| size_of::<Self>() + item.weight();
                 items.iter().map(weight).sum()
             }
-            Self::Mapping(map) if Arc::strong_count(&map.shared) > 1 => 0,
+            Self::Mapping(map) if map.is_shared() => 0,
             Self::Mapping(map) => {
-                let entries = map.iter();
-                entries
-                    .map(|(key, value)| ENTRY + key.len() + value.weight())
-                    .sum()
+                let weight = |(key, value): &(SmolStr, Self)| ENTRY + heap(key) + value.weight();
+                map.entries().iter().map(weight).sum()
             }
         }
     }
@@ -345,152 +355,5 @@ impl Node {
 
     pub(crate) fn get_mut(&mut self, key: &str) -> Option<&mut Self> {
         self.as_mapping_mut()?.get_mut(key)
-    }
-}
-
-/// Positions of the keys of a large map.
-#[derive(Clone, Debug)]
-struct Index(HashMap<String, usize>);
-
-/// A map with its keys in reading order. Small maps, nearly all of them, are searched; a large
-/// one carries an index, so that no operation on a huge `ConfigMap` is quadratic. Copies share
-/// their entries until one of them is changed.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Mapping {
-    shared: Arc<Entries>,
-    pub(crate) layout: Layout,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Entries {
-    list: Vec<(String, Node)>,
-    index: Option<Box<Index>>,
-}
-
-impl Entries {
-    fn position(&self, key: &str) -> Option<usize> {
-        match &self.index {
-            Some(index) => index.0.get(key).copied(),
-            None => self.list.iter().position(|(name, _)| name == key),
-        }
-    }
-}
-
-impl PartialEq for Mapping {
-    /// Equal keys with equal values, in any order.
-    fn eq(&self, other: &Self) -> bool {
-        self.len() == other.len()
-            && self
-                .iter()
-                .all(|(key, value)| other.get(key).is_some_and(|theirs| theirs == value))
-    }
-}
-
-impl Mapping {
-    const SEARCHED: usize = 24;
-
-    pub(crate) fn new() -> Self {
-        Self::default()
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.shared.list.len()
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.shared.list.is_empty()
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Node)> {
-        let entries = self.shared.list.iter();
-        entries.map(|(key, value)| (key.as_str(), value))
-    }
-
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (&str, &mut Node)> {
-        let entries = Arc::make_mut(&mut self.shared).list.iter_mut();
-        entries.map(|(key, value)| (key.as_str(), value))
-    }
-
-    pub(crate) fn contains(&self, key: &str) -> bool {
-        self.shared.position(key).is_some()
-    }
-
-    pub(crate) fn get(&self, key: &str) -> Option<&Node> {
-        let position = self.shared.position(key)?;
-        self.shared.list.get(position).map(|(_, value)| value)
-    }
-
-    /// The value of `key` for a change. Entries that another copy shares are copied, unless the
-    /// key is missing.
-    pub(crate) fn get_mut(&mut self, key: &str) -> Option<&mut Node> {
-        let position = self.shared.position(key)?;
-        let entries = Arc::make_mut(&mut self.shared);
-        entries.list.get_mut(position).map(|(_, value)| value)
-    }
-
-    /// Sets a value; the key keeps its place if it was there.
-    pub(crate) fn insert(&mut self, key: impl Into<String>, value: Node) {
-        let key = key.into();
-        if let Some(existing) = self.get_mut(&key) {
-            *existing = value;
-            return;
-        }
-        self.push(key, value);
-    }
-
-    /// Adds a key that is known to be new.
-    pub(crate) fn push(&mut self, key: String, value: Node) {
-        let Entries { list, index } = Arc::make_mut(&mut self.shared);
-        if let Some(index) = index {
-            index.0.insert(key.clone(), list.len());
-        }
-        list.push((key, value));
-        if index.is_none() && list.len() > Self::SEARCHED {
-            let names = list.iter().map(|(name, _)| name.clone());
-            let positions = names.zip(0..).collect();
-            *index = Some(Box::new(Index(positions)));
-        }
-    }
-
-    /// The value of `key`, which is set to `default` first if the key is missing.
-    pub(crate) fn entry(&mut self, key: &str, default: impl FnOnce() -> Node) -> &mut Node {
-        let position = self.shared.position(key).unwrap_or_else(|| {
-            self.push(key.to_owned(), default());
-            self.len() - 1
-        });
-        #[expect(
-            clippy::indexing_slicing,
-            reason = "the position was found or appended above"
-        )]
-        &mut Arc::make_mut(&mut self.shared).list[position].1
-    }
-
-    /// Takes a key out. The last entry takes its place, so that removal never costs more than a
-    /// look-up; the order of keys shows nowhere in the output.
-    pub(crate) fn remove(&mut self, key: &str) -> Option<Node> {
-        let position = self.shared.position(key)?;
-        let Entries { list, index } = Arc::make_mut(&mut self.shared);
-        let (_, value) = list.swap_remove(position);
-        if let Some(index) = index {
-            index.0.remove(key);
-            if let Some((moved, _)) = list.get(position) {
-                index.0.insert(moved.clone(), position);
-            }
-        }
-        Some(value)
-    }
-
-    pub(crate) fn into_entries(self) -> Vec<(String, Node)> {
-        Arc::unwrap_or_clone(self.shared).list
-    }
-}
-
-impl FromIterator<(String, Node)> for Mapping {
-    fn from_iter<I: IntoIterator<Item = (String, Node)>>(entries: I) -> Self {
-        let mut map = Self::new();
-        for (key, value) in entries {
-            map.insert(key, value);
-        }
-        map
     }
 }

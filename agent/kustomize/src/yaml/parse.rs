@@ -12,8 +12,11 @@
 use std::collections::HashMap;
 
 use granit_parser::{Event, Parser, ScalarStyle, Span, StrInput, StructureStyle, Tag as SourceTag};
+use smol_str::SmolStr;
 
-use super::node::{Layout, Mapping, Node, Scalar, Sequence, Style, Tag};
+use super::manifest;
+use super::mapping::{Entries, Mapping};
+use super::node::{Layout, Node, Scalar, Sequence, Style, Tag};
 use super::resolve;
 use crate::error::{Place, RenderError};
 use crate::limits::Limits;
@@ -51,9 +54,11 @@ pub(crate) fn documents(
     };
     let mut found = Vec::new();
     for chunk in split(text, file)? {
-        if let Some(document) = Reader::new(chunk, file, Dialect::Resource, limits).read()? {
-            found.push(document);
-        }
+        let document = match manifest::read(chunk.text, chunk.first_line, limits) {
+            Some(document) => Some(document),
+            None => general(chunk, file, limits)?,
+        };
+        found.extend(document);
         if found.len() > limits.objects {
             return Err(Limits::exceeded(
                 "documents in one file",
@@ -63,6 +68,11 @@ pub(crate) fn documents(
         }
     }
     Ok(found)
+}
+
+/// Reads a document of any form.
+fn general(chunk: Chunk<'_>, file: &str, limits: &Limits) -> Result<Option<Document>, RenderError> {
+    Reader::new(chunk, file, Dialect::Resource, limits).read()
 }
 
 /// Reads the first document of a text; `None` if the text holds nothing.
@@ -310,11 +320,10 @@ impl<'a> Reader<'a> {
                 Node::Sequence(Sequence::new(self.sequence(depth)?, self.layout(style))),
                 anchor,
             ),
-            Event::MappingStart(style, anchor, _) => {
-                let mut map = self.mapping(depth)?;
-                map.layout = self.layout(style);
-                (Node::Mapping(map), anchor)
-            }
+            Event::MappingStart(style, anchor, _) => (
+                Node::Mapping(self.mapping(depth, self.layout(style))?),
+                anchor,
+            ),
             Event::Alias(id) => {
                 let Some((node, nodes)) = self.anchors.get(&id) else {
                     return Err(
@@ -348,8 +357,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn mapping(&mut self, depth: usize) -> Result<Mapping, RenderError> {
-        let mut map = Mapping::new();
+    fn mapping(&mut self, depth: usize, layout: Layout) -> Result<Mapping, RenderError> {
+        let mut map = Entries::default();
         let mut merged = None;
         loop {
             let (event, span) = self.next()?;
@@ -386,8 +395,7 @@ impl<'a> Reader<'a> {
                     );
                 }
             };
-            let is_known = map.contains(&key);
-            if is_known && self.dialect == Dialect::Resource {
+            if map.contains(&key) && self.dialect == Dialect::Resource {
                 return Err(
                     RenderError::malformed(format!("key {key:?} is already in this map"))
                         .at(self.place(&span)),
@@ -395,20 +403,19 @@ impl<'a> Reader<'a> {
             }
             let next = self.next()?;
             let value = self.value(next, depth + 1)?;
-            if is_known {
-                map.insert(key, value);
-            } else {
-                map.push(key, value);
+            match map.get_mut(&key) {
+                Some(known) => *known = value,
+                None => map.push(key, value),
             }
         }
         if let Some((value, span)) = merged {
             self.merge(&mut map, value, &span)?;
         }
-        Ok(map)
+        Ok(map.into_mapping(layout))
     }
 
     /// `<<`: keys of the map itself win, then those of the maps in the order given.
-    fn merge(&self, map: &mut Mapping, value: Node, span: &Span) -> Result<(), RenderError> {
+    fn merge(&self, map: &mut Entries, value: Node, span: &Span) -> Result<(), RenderError> {
         let sources = match value {
             Node::Mapping(source) => vec![Node::Mapping(source)],
             Node::Sequence(sources) => sources.into_iter().collect(),
@@ -422,20 +429,20 @@ impl<'a> Reader<'a> {
             };
             for (key, value) in source.into_entries() {
                 if !map.contains(&key) {
-                    map.insert(key, value);
+                    map.push(key, value);
                 }
             }
         }
         Ok(())
     }
 
-    fn key(&self, scalar: Scalar, span: &Span) -> Result<String, RenderError> {
+    fn key(&self, scalar: Scalar, span: &Span) -> Result<SmolStr, RenderError> {
         match self.dialect {
             Dialect::Configuration => {
                 if scalar.tag == Tag::Bool
                     && let resolve::Typed::Bool(value) = resolve::value_of_v2(&scalar.text)
                 {
-                    return Ok(value.to_string());
+                    return Ok(SmolStr::new_static(if value { "true" } else { "false" }));
                 }
                 Ok(scalar.text)
             }
@@ -498,7 +505,7 @@ impl<'a> Reader<'a> {
                 ScalarStyle::Folded => Style::Folded,
             };
             return Ok(Scalar {
-                text,
+                text: text.into(),
                 tag,
                 style,
                 alias: None,
@@ -518,10 +525,13 @@ impl<'a> Reader<'a> {
         }
         // The written tag, not the text, decides from here on.
         Ok(Scalar {
-            text,
+            text: text.into(),
             tag,
             style: Style::Tagged,
             alias: None,
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -45,6 +45,20 @@ pub(crate) fn needs_quotes(text: &str) -> bool {
     tag_of_v2(text) != Tag::Str || is_base_60(text)
 }
 
+/// Whether a key that kustomize sets itself can be printed: it writes such keys without quotes and
+/// reads them again, and then one like `true` is no string any more.
+pub(crate) fn bare_key(key: &str) -> Result<(), String> {
+    match tag_of(key) {
+        Tag::Str => Ok(()),
+        other @ (Tag::Null | Tag::Bool | Tag::Int | Tag::Float | Tag::Timestamp | Tag::Binary) => {
+            Err(format!(
+                "the key \"{key}\" loses its quotes in kustomize, and then it is {}, not a string",
+                other.name()
+            ))
+        }
+    }
+}
+
 fn tag(value: &Typed) -> Tag {
     match value {
         Typed::Null => Tag::Null,
@@ -165,6 +179,9 @@ fn is_float(text: &str) -> bool {
 /// `[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?`
 fn is_base_60(text: &str) -> bool {
     let text = text.strip_prefix(['-', '+']).unwrap_or(text);
+    if !text.starts_with(|first: char| first.is_ascii_digit()) {
+        return false;
+    }
     let (text, fraction) = text.split_once('.').unwrap_or((text, ""));
     if !fraction
         .bytes()
@@ -174,10 +191,9 @@ fn is_base_60(text: &str) -> bool {
     }
     let mut parts = text.split(':');
     let whole = parts.next().unwrap_or_default();
-    let whole_fits = whole.starts_with(|first: char| first.is_ascii_digit())
-        && whole
-            .bytes()
-            .all(|byte| byte.is_ascii_digit() || byte == b'_');
+    let whole_fits = whole
+        .bytes()
+        .all(|byte| byte.is_ascii_digit() || byte == b'_');
     let mut groups = 0;
     whole_fits
         && parts.all(|part| {

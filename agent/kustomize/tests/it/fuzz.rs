@@ -1,5 +1,5 @@
 //! The fuzz targets with damaged pieces of the cases: a plain mutation engine on stable Rust, which
-//! learns nothing from what it sees. `make fuzz` runs it for longer.
+//! learns nothing from what it sees. `fuzz/run` does, with the same targets.
 //!
 //! `KUSTOMIZE_MUTATIONS` sets how many rounds each target gets and `KUSTOMIZE_FIRST_SEED` where to
 //! start. With `KUSTOMIZE_WRITE_CORPUS=DIR` the pieces are written to `DIR/TARGET/` instead.

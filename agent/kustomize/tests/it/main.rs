@@ -1,6 +1,8 @@
 //! Tests of the library as its users see it, in one binary.
 
 #[cfg(test)]
+mod broken;
+#[cfg(test)]
 mod cases;
 #[cfg(test)]
 mod corpus;

@@ -1,7 +1,7 @@
 //! What a fuzzer may throw bytes at: one function for each part of the language. A panic is a
 //! finding; so is a result that breaks the law that the function states.
 //!
-//! The test `fuzz` calls these with damaged pieces of the cases.
+//! The test `fuzz` calls these with damaged pieces of the cases, `fuzz/run` with what libFuzzer makes.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -17,7 +17,34 @@ pub(super) enum Style {
     Literal,
 }
 
-pub(super) fn style(text: &str, shape: &Shape, position: Position) -> Style {
+/// Whether a text is one of the words that manifests are full of: characters that never need a
+/// look at their neighbours, and no blank to break the line at. Only the type that such a text
+/// would be read as can put it in quotes.
+fn is_word(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let starts = match bytes.first() {
+        Some(b'-' | b'.') => {
+            bytes.len() > 1 && !text.starts_with("---") && !text.starts_with("...")
+        }
+        first => first.is_some(),
+    };
+    starts
+        && !text.ends_with(':')
+        && bytes.iter().all(|byte| {
+            matches!(byte, b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'-' | b'.' | b'/' | b':' | b'_' | b'=')
+        })
+}
+
+/// The style that go-yaml gives a string.
+pub(super) fn style(text: &str, position: Position) -> Style {
+    if is_word(text) {
+        return if resolve::needs_quotes(text) {
+            Style::Double
+        } else {
+            Style::Plain
+        };
+    }
+    let shape = Shape::of(text);
     let wanted = if text.contains('\n') {
         Style::Literal
     } else if resolve::needs_quotes(text) {
