@@ -106,6 +106,24 @@ pub enum Trace {
 }
 
 /// How to build.
+///
+/// ```
+/// use kustomize::{MemoryTree, Options, Reorder};
+///
+/// let tree = MemoryTree::from([
+///     ("kustomization.yaml", "resources: [web.yaml, shop.yaml]\n"),
+///     ("web.yaml", "apiVersion: v1\nkind: Service\nmetadata: {name: web}\n"),
+///     ("shop.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n"),
+/// ]);
+/// let first = |reorder| {
+///     let options = Options { reorder, ..Options::default() };
+///     let rendered = kustomize::render(&tree, "", &options)?;
+///     Ok::<_, kustomize::Error>(rendered.objects()[0].kind().to_owned())
+/// };
+/// assert_eq!(first(Reorder::Legacy)?, "Namespace");
+/// assert_eq!(first(Reorder::None)?, "Service");
+/// # Ok::<(), kustomize::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, Hash)]
 pub struct Options {
     /// Which files a kustomization may read.

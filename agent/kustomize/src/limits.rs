@@ -6,6 +6,20 @@
 use crate::error::{ErrorKind, Place, RenderError};
 
 /// Bounds of one build. The defaults suit a cluster repository of any size seen in public.
+///
+/// ```
+/// use kustomize::{ErrorKind, Limits, MemoryTree, Options};
+///
+/// let tree = MemoryTree::from([
+///     ("kustomization.yaml", "resources: [a.yaml, b.yaml]\n"),
+///     ("a.yaml", "apiVersion: v1\nkind: Service\nmetadata: {name: a}\n"),
+///     ("b.yaml", "apiVersion: v1\nkind: Service\nmetadata: {name: b}\n"),
+/// ]);
+/// let limits = Limits { objects: 1, ..Limits::default() };
+/// let options = Options { limits, ..Options::default() };
+/// let error = kustomize::render(&tree, "", &options).unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::Limit);
+/// ```
 #[derive(Clone, Debug, Hash)]
 pub struct Limits {
     /// Size of one file, in bytes (16 MiB).

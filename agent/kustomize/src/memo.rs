@@ -109,7 +109,7 @@ const OVERHEAD: usize = 160;
 
 impl Memo {
     /// A memo that holds about `limit` bytes at most. A Deployment under a full overlay takes
-    /// about 25,000.
+    /// about 22,000.
     pub fn new(limit: usize) -> Self {
         Self {
             limit,

@@ -49,6 +49,41 @@ impl TreeError {
 /// Paths are relative to the root, separated by `/`, without `.` and `..`; the root is the empty
 /// path. An implementation answers for exactly the path given and must not follow links: the
 /// build follows them itself, and only inside the tree.
+///
+/// ```
+/// use std::borrow::Cow;
+///
+/// use kustomize::{Entry, Options, Tree, TreeError};
+///
+/// /// Two files that are always there.
+/// struct Fixed;
+///
+/// impl Tree for Fixed {
+///     fn entry(&self, path: &str) -> Result<Option<Entry>, TreeError> {
+///         Ok(match path {
+///             "" => Some(Entry::Folder),
+///             "kustomization.yaml" | "web.yaml" => {
+///                 let size = self.read(path)?.len() as u64;
+///                 Some(Entry::File { size })
+///             }
+///             _ => None,
+///         })
+///     }
+///
+///     fn read(&self, path: &str) -> Result<Cow<'_, [u8]>, TreeError> {
+///         let text = match path {
+///             "kustomization.yaml" => "resources: [web.yaml]\n",
+///             "web.yaml" => "apiVersion: v1\nkind: Service\nmetadata: {name: web}\n",
+///             _ => return Err(TreeError::new(format!("{path} is no file"))),
+///         };
+///         Ok(Cow::Borrowed(text.as_bytes()))
+///     }
+/// }
+///
+/// let rendered = kustomize::render(&Fixed, "", &Options::default())?;
+/// assert_eq!(rendered.objects()[0].source(), ("web.yaml", 1));
+/// # Ok::<(), kustomize::Error>(())
+/// ```
 pub trait Tree {
     /// What is at `path`; `None` if nothing is.
     fn entry(&self, path: &str) -> Result<Option<Entry>, TreeError>;
