@@ -18,6 +18,8 @@ use crate::process;
 pub struct Writers {
     child: Child,
     output: BufReader<ChildStdout>,
+    /// The file with its authority, which every new connection reads.
+    _edge: Edge,
 }
 
 impl Writers {
@@ -26,7 +28,7 @@ impl Writers {
     ///
     /// # Errors
     /// When the client cannot be started.
-    pub fn start(edge: &Edge, connections: u8, count: u32) -> Result<Self> {
+    pub fn start(edge: Edge, connections: u8, count: u32) -> Result<Self> {
         let mut child = edge
             .client("write_on", &edge.name("rw"), connections)?
             .args(["--count", &count.to_string()])
@@ -38,6 +40,7 @@ impl Writers {
         Ok(Self {
             child,
             output: BufReader::new(output),
+            _edge: edge,
         })
     }
 

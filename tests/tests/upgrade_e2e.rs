@@ -143,7 +143,7 @@ mod tests {
                 Ok(())
             })?;
             self.versions_are("1.10.0")?;
-            let mut writers = Writers::start(&Edge::of(self.cluster)?, WRITERS, EACH)?;
+            let mut writers = Writers::start(Edge::of(self.cluster)?, WRITERS, EACH)?;
             self.switched_on()?;
             self.announced_without_an_image()?;
             writers.enough()?;
