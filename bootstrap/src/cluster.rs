@@ -177,7 +177,15 @@ impl Kubectl {
         stdin: &[u8],
         deadline: Duration,
     ) -> Result<Finished, Problem> {
-        command::run(&mut self.command(words), stdin, self.pace.scale(deadline))
+        let deadline = self.pace.scale(deadline);
+        let mut all = Vec::with_capacity(words.len() + 1);
+        // Left alone it gives up on finding out what a server has after 32 s.
+        let patient = format!("--request-timeout={}s", deadline.as_secs());
+        if self.pace.is_slow() {
+            all.push(OsStr::new(&patient));
+        }
+        all.extend(words.iter().map(AsRef::as_ref));
+        command::run(&mut self.command(&all), stdin, deadline)
     }
 
     /// Server-side applies the objects in `manifest` (YAML or JSON) as the manager `bootstrap`.
@@ -190,6 +198,8 @@ impl Kubectl {
             "--server-side",
             "--force-conflicts",
             "--field-manager=bootstrap",
+            // The server checks what it merges; kubectl would ask for the schema of everything first.
+            "--validate=false",
         ];
         self.run(
             &[&words[..], &["--filename=-"]].concat(),

@@ -8,7 +8,7 @@
 pub mod addons;
 pub mod files;
 pub mod kubeconfig;
-mod patience;
+pub mod patience;
 
 use std::time::Duration;
 
@@ -22,6 +22,8 @@ use kubeconfig::Kubeconfig;
 
 /// Where kubeadm's configuration is on the control plane.
 const CONFIG: &str = "/etc/kubernetes/kubeadm.yaml";
+/// Where kube-proxy's access is in a machine.
+pub const KUBE_PROXY_ACCESS: &str = "/var/lib/kube-proxy/kubeconfig";
 /// Where the administrator's access is on the control plane.
 pub const ADMIN: &str = "/etc/kubernetes/super-admin.conf";
 
@@ -36,7 +38,8 @@ pub enum KubeletNeeds {
     Restart,
 }
 
-/// Writes the files that the processes of a machine need, except the one that lets kubelet start.
+/// Writes the files that the processes of a machine need, except those that let kubelet and kube-proxy
+/// start.
 ///
 /// # Errors
 /// When a file cannot be written.
@@ -60,13 +63,6 @@ pub fn write_files(
     put(
         "/var/lib/kube-proxy/config.yaml",
         &files::kube_proxy(topology, node, surroundings),
-    )?;
-    let access = |user: &str, certificate: &str| -> anyhow::Result<String> {
-        kubeconfig(topology, pki, user, certificate).map(|config| config.to_string())
-    };
-    put(
-        "/var/lib/kube-proxy/kubeconfig",
-        &access("kube-proxy", "kube-proxy")?,
     )?;
 
     let ca = pki.authority_certificate(Issuer::Cluster)?;
@@ -108,6 +104,20 @@ pub fn admit_kubelet(
         config.to_string().as_bytes(),
         0o600,
     )
+}
+
+/// Writes the file that a machine's kube-proxy waits for: its access to the API server. Once that
+/// answers, because a kube-proxy without it does nothing but ask.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn admit_kube_proxy(
+    machine: &dyn Machine,
+    topology: &Topology,
+    pki: &Pki,
+) -> anyhow::Result<Written> {
+    let config = kubeconfig(topology, pki, "kube-proxy", "kube-proxy")?;
+    machine.put(KUBE_PROXY_ACCESS, config.to_string().as_bytes(), 0o600)
 }
 
 /// Access to the cluster's API server with a certificate of the plan.

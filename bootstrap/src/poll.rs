@@ -7,8 +7,12 @@ use std::time::{Duration, Instant};
 
 use crate::problem::Problem;
 
-/// The longest pause between two questions.
-const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+/// How long the pause between two questions grows, at least.
+const LONG_PAUSE: Duration = Duration::from_millis(250);
+/// And at most, for what may take very long: asking is work for who is asked.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// Questions until the deadline, when it is far.
+const QUESTIONS: u32 = 2400;
 
 /// What one question found.
 #[derive(Debug)]
@@ -19,7 +23,8 @@ pub enum Answer<T> {
     NotYet(String),
 }
 
-/// Asks `question` until it answers [`Answer::Done`], at first every 10 ms and then less often.
+/// Asks `question` until it answers [`Answer::Done`], at first every 10 ms and then less often: every
+/// 250 ms, or every 2 s when `deadline` is an hour away as it is for emulated machines.
 ///
 /// # Errors
 /// When `question` fails, or `deadline` passes: then the error says what was awaited, for how long,
@@ -31,6 +36,7 @@ pub fn until<T>(
 ) -> anyhow::Result<T> {
     let begun = Instant::now();
     let mut pause = Duration::from_millis(10);
+    let longest = (deadline / QUESTIONS).clamp(LONG_PAUSE, LONGEST_PAUSE);
     loop {
         let last = match question()? {
             Answer::Done(value) => return Ok(value),
@@ -41,7 +47,7 @@ pub fn until<T>(
             return Err(Problem::new(message).into());
         }
         thread::park_timeout(pause);
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        pause = (pause * 2).min(longest);
     }
 }
 

@@ -7,6 +7,7 @@ mod tests {
     use std::time::Duration;
 
     use anyhow::{Context as _, Result, ensure};
+    use fs_err as fs;
     use serde_json::Value;
     use tests::cluster::Cluster;
     use tests::immuclient::Immuclient;
@@ -33,7 +34,22 @@ mod tests {
         });
         let down = cluster.down();
         checked?;
-        down.map(drop)
+        down?;
+        nothing_is_left(&cluster)
+    }
+
+    /// `down` ends every process of the cluster and removes every file.
+    fn nothing_is_left(cluster: &Cluster) -> Result<()> {
+        let state = cluster.state_dir();
+        ensure!(!state.exists(), "{} is still there", state.display());
+        let state = state.display().to_string();
+        for process in fs::read_dir("/proc")? {
+            // Processes end while they are listed, and not every entry is one.
+            let words = fs::read(process?.path().join("cmdline")).unwrap_or_default();
+            let words = String::from_utf8_lossy(&words).replace('\0', " ");
+            ensure!(!words.contains(&state), "still runs: {words}");
+        }
+        Ok(())
     }
 
     fn status(cluster: &Cluster) -> Result<Value> {
@@ -54,7 +70,7 @@ mod tests {
 
     #[test]
     #[ignore = "some minutes of both processors without KVM: make test-vm"]
-    fn a_machine_boots_to_a_ready_node_and_comes_back() -> Result<()> {
+    fn a_machine_boots_to_a_ready_node() -> Result<()> {
         with("vm-one", |cluster| {
             let log = cluster.up_as(&[&APART[..], &["--nodes=1", "--cluster-only"]].concat())?;
             tell_steps(&log);

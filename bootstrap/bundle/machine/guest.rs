@@ -28,6 +28,8 @@ const ALIVE: &str = "immuops: the guest runs\n";
 const PROCESSES: &str = "/etc/immuops/processes";
 /// How often something that nobody announces is looked for.
 const INTERVAL: Duration = Duration::from_millis(200);
+/// How often a port reads as ended, one after the other, until its other side counts as gone.
+const ENDS: u32 = 5;
 /// How much output one message carries at most.
 const CHUNK: usize = 32 << 10;
 /// The longest line that is read; a file comes in one line.
@@ -63,11 +65,18 @@ fn serve_port(path: &Path) -> io::Result<()> {
     while !path.exists() {
         thread::park_timeout(INTERVAL);
     }
-    let port = OpenOptions::new().read(true).write(true).open(path)?;
+    let mut port = OpenOptions::new().read(true).write(true).open(path)?;
+    let mut first = [0];
     loop {
-        // A port whose other side is not connected reads as ended.
-        serve(port.try_clone()?, port.try_clone()?)?;
-        thread::park_timeout(INTERVAL);
+        // A port whose other side is not connected reads as ended. Most are idle most of the time, so
+        // that costs one read and no thread.
+        match port.read(&mut first)? {
+            0 => thread::park_timeout(INTERVAL),
+            _ => serve(
+                io::Cursor::new(first).chain(port.try_clone()?),
+                port.try_clone()?,
+            )?,
+        }
     }
 }
 
@@ -126,21 +135,34 @@ pub(crate) fn serve(read: impl Read + Send + 'static, mut write: impl Write) -> 
     Ok(())
 }
 
+/// Passes on what the host says until it is gone for a second.
+///
+/// The kernel learns of a connection in another way than of what is said over it, and later: a port can
+/// read as ended, for the session before, when the next question has come already.
 fn listen(read: impl Read, sender: &SyncSender<Event>) {
     let mut read = BufReader::new(read);
     let mut line = Vec::new();
-    while matches!(
-        read.by_ref()
-            .take(LONGEST_LINE)
-            .read_until(b'\n', &mut line),
-        Ok(1..)
-    ) {
-        if let Some(message) = Message::parse(&line)
+    let mut ends = 0;
+    while ends < ENDS {
+        let mut rest = read.by_ref().take(LONGEST_LINE);
+        match rest.read_until(b'\n', &mut line) {
+            Ok(0) => {
+                ends += 1;
+                thread::park_timeout(INTERVAL);
+                continue;
+            }
+            Ok(_) => ends = 0,
+            Err(_) => break,
+        }
+        let whole = line.ends_with(b"\n");
+        if let Some(message) = Message::parse(&line).filter(|_| whole)
             && sender.send(Event::Asked(message)).is_err()
         {
             return;
         }
-        line.clear();
+        if whole || line.len() as u64 >= LONGEST_LINE {
+            line.clear();
+        }
     }
     // Nobody listens any more only when serving ended by itself.
     drop(sender.send(Event::Gone));

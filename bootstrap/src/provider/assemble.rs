@@ -65,7 +65,7 @@ pub fn up<P: Provider>(
     step.finish(&provider.connect()?);
 
     let members = topology.nodes.iter().map(|node| {
-        let machine = provider.machine(node, member::processes(node))?;
+        let machine = provider.machine(node, member::processes(node, provider.pace()))?;
         Ok(Member { node, machine })
     });
     let members = members.collect::<anyhow::Result<Vec<_>>>()?;
@@ -89,6 +89,7 @@ pub fn up<P: Provider>(
         Kubectl::new(&bundle.program("kubectl")?, &state.kubeconfig()).paced(provider.pace());
     let step = Step::start(reporter, "control plane");
     start_control_plane(provider, first, topology, &pki, &kubectl, &step)?;
+    kubeadm::admit_kube_proxy(&first.machine, topology, &pki)?;
     step.finish("the API server answers");
     starts.extend(start(after)?);
 
@@ -99,6 +100,7 @@ pub fn up<P: Provider>(
     )?;
     for worker in workers {
         kubeadm::admit_kubelet(&worker.machine, topology, worker.node, &pki)?;
+        kubeadm::admit_kube_proxy(&worker.machine, topology, &pki)?;
     }
     for phase in [Phase::CoreDns, Phase::UploadConfig, Phase::MarkControlPlane] {
         phase.run(&first.machine, provider.pace())?;

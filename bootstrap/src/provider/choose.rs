@@ -1,7 +1,7 @@
 //! Which provider makes the machines, and why.
 
 use super::Kind;
-use super::vm::accelerator::{self, Accelerator, Verdict};
+use super::vm::accelerator::{self, Verdict};
 use crate::bundle::{Cache, Tools};
 use crate::problem::Problem;
 use crate::reporter::Reporter;
@@ -76,8 +76,9 @@ pub fn choose(
     reporter: &dyn Reporter,
 ) -> anyhow::Result<Choice> {
     let device = accelerator::kvm_device();
+    let root = rustix::process::geteuid().is_root();
     let host = Host {
-        root: rustix::process::geteuid().is_root(),
+        root,
         kvm_device: match &device {
             Ok(()) => Ok(()),
             Err(why) => Err(why.as_str()),
@@ -93,12 +94,14 @@ pub fn choose(
         return Ok(Choice::Native);
     }
     let tools = Tools::ensure(cache, reporter)?;
-    let verdict = accelerator::decide(&tools, device.clone(), reporter)?;
-    if step == First::Probe && verdict.accelerator == Accelerator::Tcg && host.root {
-        let why = &verdict.why;
-        reporter.note(&format!("provider native: {why}, and this user is root"));
-        return Ok(Choice::Native);
-    }
+    let verdict = match accelerator::with_kvm(&tools, device, reporter) {
+        Ok(verdict) => verdict,
+        Err(why) if step == First::Probe && root => {
+            reporter.note(&format!("provider native: {why}, and this user is root"));
+            return Ok(Choice::Native);
+        }
+        Err(why) => accelerator::emulated(&tools, why, reporter)?,
+    };
     reporter.note(&format!("provider vm: {}", verdict.described()));
     Ok(Choice::Vm(Box::new(ChosenVm { tools, verdict })))
 }

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use super::{Provider, Start};
 use crate::kubeadm::files::Versions;
-use crate::kubeadm::{self, KubeletNeeds};
+use crate::kubeadm::{self, KubeletNeeds, patience};
 use crate::machine::Machine;
 use crate::machine::process::Process;
+use crate::pace::Pace;
 use crate::pki::Pki;
 use crate::poll::{self, Answer};
 use crate::reporter::{Reporter, Step};
@@ -17,6 +18,12 @@ const API_SERVER_POD: &str = "/etc/kubernetes/manifests/kube-apiserver.yaml";
 
 const CONTAINERD_DEADLINE: Duration = Duration::from_mins(1);
 
+/// Asks containerd for its version once it listens; `ctr` alone would cost a slow machine a second for
+/// each time that it asks too early.
+const CONTAINERD_ANSWERS: &str = "test -S /run/containerd/containerd.sock || \
+                                  { echo it does not listen yet >&2; exit 1; }; \
+                                  exec ctr version";
+
 /// One machine with the node it becomes.
 pub(super) struct Member<'a, M> {
     pub(super) node: &'a Node,
@@ -24,8 +31,15 @@ pub(super) struct Member<'a, M> {
 }
 
 /// What runs in a machine.
-pub(super) fn processes(node: &Node) -> Vec<Process> {
-    let words = |line: &str| line.split(' ').map(String::from).collect::<Vec<_>>();
+pub(super) fn processes(node: &Node, pace: Pace) -> Vec<Process> {
+    let environment = patience::garbage(pace).map(|(name, value)| format!("{name}={value}"));
+    let words = |line: &str| -> Vec<String> {
+        let environment = environment.iter().flat_map(|setting| ["env", setting]);
+        environment
+            .chain(line.split(' '))
+            .map(String::from)
+            .collect()
+    };
     // Tables of a kube-proxy that ended are not taken over reliably by the next one. `add` before
     // `delete` makes this work when there are none.
     let tables = "add table ip kube-proxy; delete table ip kube-proxy; \
@@ -61,7 +75,7 @@ pub(super) fn processes(node: &Node) -> Vec<Process> {
             name: "kube-proxy".into(),
             command: words(&format!("kube-proxy --config={kube_proxy}")),
             prepare: Some(vec!["nft".into(), tables.into()]),
-            requires: [kube_proxy, "/etc/kubernetes/kubelet.conf"]
+            requires: [kube_proxy, kubeadm::KUBE_PROXY_ACCESS]
                 .map(Into::into)
                 .into(),
         },
@@ -94,10 +108,12 @@ pub(super) fn start<P: Provider>(
         pace.scale(CONTAINERD_DEADLINE),
         || {
             let limit = pace.scale(Duration::from_secs(10));
-            Ok(match machine.run(&["ctr", "version"], b"", limit) {
-                Ok(_) => Answer::Done(()),
-                Err(error) => Answer::NotYet(error.to_string()),
-            })
+            Ok(
+                match machine.run(&["sh", "-c", CONTAINERD_ANSWERS], b"", limit) {
+                    Ok(_) => Answer::Done(()),
+                    Err(error) => Answer::NotYet(error.to_string()),
+                },
+            )
         },
     )?;
     provider.provide_images(machine, &step)?;

@@ -28,6 +28,7 @@ mod terminal;
 mod wire;
 
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
+use std::thread;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -114,7 +115,10 @@ impl Provider for Vm<'_> {
 
     fn machine(&self, node: &Node, processes: Vec<Process>) -> anyhow::Result<VmMachine> {
         let directory = self.state.node(node.name.as_str());
-        let size = spec::Size::of(node.role, self.verdict.accelerator);
+        let accelerator = self.verdict.accelerator;
+        let cores = thread::available_parallelism()?.get();
+        let processors = spec::processors(accelerator, cores, self.topology.nodes.len());
+        let size = spec::Size::of(node.role, accelerator, processors);
         VmMachine::new(
             VmSpec {
                 name: node.name.clone(),
@@ -122,7 +126,7 @@ impl Provider for Vm<'_> {
                 sockets: self.state.sockets(),
                 tools: self.tools.directory().to_owned(),
                 disk: self.disk.path.clone(),
-                accelerator: self.verdict.accelerator,
+                accelerator,
                 size,
                 outbound: self.outbound == Outbound::Open,
             },

@@ -15,6 +15,7 @@ use base64::prelude::BASE64_STANDARD;
 use fs_err as fs;
 use rustix::process::setsid;
 
+use super::accelerator::Accelerator;
 use super::qemu;
 use super::spec::VmSpec;
 use crate::bundle::{Tools, make_data_disk};
@@ -29,6 +30,11 @@ const DATA_SIZE: &str = "64G";
 const OVERLAY_DEADLINE: Duration = Duration::from_secs(30);
 /// The machine's files on the host, as a tree.
 pub(super) const FILES: &str = "files";
+
+/// What is not a pod gets a quarter of an emulated processor that is wanted by all. kubelet asks ten
+/// times a second whether it is registered; beside that an API server needs minutes to answer, and it
+/// ends when it has not answered itself 30 s after it listens.
+const PODS_FIRST: &str = "[Slice]\nCPUWeight=25\n";
 
 /// Becomes the machine in this file's directory.
 ///
@@ -106,8 +112,8 @@ fn tree(mut layer: Layer, directory: &Path, inside: &Path) -> anyhow::Result<Lay
     Ok(layer)
 }
 
-/// Who the machine is, as files in SMBIOS form; systemd reads them before anything else
-/// (<https://systemd.io/CREDENTIALS/>). Files, so that nothing of it shows in the process list.
+/// Who the machine is and what systemd must know from the start, as files in SMBIOS form; it reads them
+/// before anything else (<https://systemd.io/CREDENTIALS/>). Files, so that nothing of it shows in the process list.
 fn credentials(spec: &VmSpec) -> anyhow::Result<Vec<String>> {
     let id = spec.file("machine-id");
     if !id.exists() {
@@ -116,11 +122,15 @@ fn credentials(spec: &VmSpec) -> anyhow::Result<Vec<String>> {
         crate::state::write_atomically(&id, text.as_bytes(), 0o600)?;
     }
     let id = fs::read_to_string(id)?;
-    let mut files = Vec::new();
-    for (name, value) in [
+    let mut values = vec![
         ("system.hostname", spec.name.as_str()),
         ("system.machine_id", id.as_str()),
-    ] {
+    ];
+    if spec.accelerator == Accelerator::Tcg {
+        values.push(("systemd.unit-dropin.system.slice", PODS_FIRST));
+    }
+    let mut files = Vec::new();
+    for (name, value) in values {
         let value = BASE64_STANDARD.encode(value);
         let text = format!("io.systemd.credential.binary:{name}={value}");
         let file = format!("{name}.smbios");

@@ -399,6 +399,34 @@ mod tests {
         );
     }
 
+    /// A port as the guest's kernel shows it: it reads as ended before the first byte of a question,
+    /// and in the middle of it.
+    struct Stuttering {
+        port: UnixStream,
+        ends: bool,
+    }
+
+    impl Read for Stuttering {
+        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+            self.ends = !self.ends;
+            let most = if self.ends { 0 } else { into.len().min(40) };
+            self.port.read(&mut into[..most])
+        }
+    }
+
+    #[test]
+    fn a_port_that_reads_as_ended_may_go_on() {
+        let (host, machine) = UnixStream::pair().unwrap();
+        let port = machine.try_clone().unwrap();
+        let read = Stuttering { port, ends: false };
+        thread::spawn(move || guest::serve(read, machine));
+        let lane = Lane::over(host, "n1", LIMIT).unwrap();
+        assert_eq!(
+            lane.run(&["echo", "mine"], b"", LIMIT).unwrap().stdout,
+            "mine\n"
+        );
+    }
+
     #[test]
     fn files_arrive_whole_and_with_their_mode() {
         use std::os::unix::fs::PermissionsExt;

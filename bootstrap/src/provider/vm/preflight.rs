@@ -27,7 +27,8 @@ pub fn check(state: &StateDirectory, topology: &Topology, verdict: &Verdict) -> 
     for node in &topology.nodes {
         let directory = state.node(node.name.as_str());
         if !VmMachine::is_running(&directory)? {
-            memory += u64::from(Size::of(node.role, verdict.accelerator).host_memory());
+            let size = Size::of(node.role, verdict.accelerator, 1);
+            memory += u64::from(size.host_memory());
         }
         if !directory.join("data.raw").exists() {
             disk += DISK_PER_MACHINE;

@@ -169,7 +169,7 @@ mod tests {
             tools: "/tools".into(),
             disk: "/disk.qcow2".into(),
             accelerator,
-            size: Size::of(Role::ControlPlane, accelerator),
+            size: Size::of(Role::ControlPlane, accelerator, 2),
             outbound: false,
         }
     }

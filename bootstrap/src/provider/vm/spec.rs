@@ -50,13 +50,13 @@ pub struct Size {
 impl Size {
     /// The size of a machine with this role. A control plane runs 1.5 million translated blocks, a
     /// worker half of that (measured with Kubernetes 1.37).
-    pub fn of(role: Role, accelerator: Accelerator) -> Self {
+    pub fn of(role: Role, accelerator: Accelerator, processors: u8) -> Self {
         let (memory, translations) = match role {
             Role::ControlPlane => (3072, 1536),
             Role::Worker => (2560, 1024),
         };
         Self {
-            processors: 2,
+            processors,
             memory,
             translations: match accelerator {
                 Accelerator::Kvm => 0,
@@ -68,6 +68,22 @@ impl Size {
     /// Memory of the host that it may take, in MiB.
     pub fn host_memory(self) -> u32 {
         self.memory + self.translations
+    }
+}
+
+/// How many virtual processors each of `machines` gets on a host with `cores`.
+///
+/// Emulated ones share what the host has, less one core for itself. Two that wait for each other (for a
+/// lock, to flush each other's address translations) while the host runs only one of them spend most of
+/// their time on waiting.
+pub fn processors(accelerator: Accelerator, cores: usize, machines: usize) -> u8 {
+    let most = 2;
+    match accelerator {
+        Accelerator::Kvm => most,
+        Accelerator::Tcg => {
+            let share = cores.saturating_sub(1) / machines.max(1);
+            u8::try_from(share).unwrap_or(most).clamp(1, most)
+        }
     }
 }
 
@@ -101,5 +117,24 @@ impl VmSpec {
     /// The lock that its process holds.
     pub fn lock(&self) -> PathBuf {
         self.file("lock")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn emulated_processors_are_no_more_than_the_host_has() {
+        let cases = [
+            ("a small host", Accelerator::Tcg, 2, 1, 1),
+            ("less than one each", Accelerator::Tcg, 2, 3, 1),
+            ("a large host", Accelerator::Tcg, 16, 3, 2),
+            ("one core for the host", Accelerator::Tcg, 4, 2, 1),
+            ("they are real with KVM", Accelerator::Kvm, 2, 3, 2),
+        ];
+        for (case, accelerator, cores, machines, expected) in cases {
+            assert_eq!(processors(accelerator, cores, machines), expected, "{case}");
+        }
     }
 }

@@ -57,8 +57,11 @@ pub(super) fn connect(stream: &UnixStream) -> io::Result<()> {
         closing.shutdown(std::net::Shutdown::Both).ok();
     });
     let mut input = stream;
-    io::copy(&mut input, &mut io::stdout().lock())?;
-    Ok(())
+    match io::copy(&mut input, &mut io::stdout().lock()) {
+        // Whoever leaves while the machine writes is told so in this way.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(()),
+        copied => copied.map(drop),
+    }
 }
 
 /// What was typed before the escape, and whether it was typed.
