@@ -209,13 +209,12 @@ mod tests {
             ] {
                 self.github.announce(&release)?;
             }
-            // A release must have been out for a second.
+            // A release must have been out for a second. GitHub shows a draft to nobody without a token.
             let expected = [
                 format!(
                     "v1.11.1: the registry has no image {}:1.11.1 yet",
                     self.repository()
                 ),
-                "v1.12.0: it is a draft".to_owned(),
                 "v1.9DOM.2: its tag is no semantic version".to_owned(),
                 "v2.0.0-RC1: it is a pre-release".to_owned(),
             ];
