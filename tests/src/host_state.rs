@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use fs_err as fs;
 
 use crate::process;
@@ -68,6 +68,21 @@ impl HostState {
         let there = DIRECTORIES.iter().filter(|path| Path::new(path).exists());
         lines.extend(there.map(|path| format!("directory {path}")));
         Ok(Self { lines })
+    }
+
+    /// Reads the host again and compares it with what it was `before` a cluster came and went.
+    ///
+    /// # Errors
+    /// What has changed, or why the host cannot be read.
+    pub fn ensure_unchanged_since(before: &Self) -> Result<()> {
+        let after = Self::read()?;
+        let changed = [after.added_since(before), after.removed_since(before)].concat();
+        ensure!(
+            changed.is_empty(),
+            "`down` changed the host:\n{}",
+            changed.join("\n")
+        );
+        Ok(())
     }
 
     /// What is there now and was not `before`.

@@ -70,14 +70,7 @@ mod tests {
         let down = cluster.down();
         checked?;
         down?;
-        let after = HostState::read()?;
-        let changed = [after.added_since(&before), after.removed_since(&before)].concat();
-        ensure!(
-            changed.is_empty(),
-            "`down` changed the host:\n{}",
-            changed.join("\n")
-        );
-        Ok(())
+        HostState::ensure_unchanged_since(&before)
     }
 
     /// The source tree of somebody who starts with immudb 1.10.0: all is as it is here but that line.

@@ -97,14 +97,7 @@ pub(crate) fn cluster_follows_an_outside_repository(_: &World) -> Result<()> {
         return Err(error.context(trace));
     }
     cluster.down()?;
-    let after = HostState::read()?;
-    let changed = [after.added_since(&before), after.removed_since(&before)].concat();
-    ensure!(
-        changed.is_empty(),
-        "`down` changed the host:\n{}",
-        changed.join("\n")
-    );
-    Ok(())
+    HostState::ensure_unchanged_since(&before)
 }
 
 /// `up` has ended well: the repository's first commit is applied, no forge is there, and the next
