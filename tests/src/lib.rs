@@ -25,6 +25,7 @@ pub mod process;
 pub mod prometheus;
 pub mod python;
 pub mod scripted_server;
+pub mod upgrade_policy;
 pub mod wait;
 pub mod working_copy;
 pub mod writers;

@@ -25,6 +25,7 @@ mod tests {
     use tests::json_api::JsonApi;
     use tests::link::Link;
     use tests::process;
+    use tests::upgrade_policy::{condition, ignored};
     use tests::wait::until;
     use tests::working_copy::WorkingCopy;
     use tests::writers::{Writers, written};
@@ -397,33 +398,6 @@ mod tests {
         fs::create_dir_all(&folder)?;
         let text = format!("{}\n\n---\n\n{}\n", body.trim_end(), comment.trim_end());
         Ok(fs::write(folder.join("upgrade-pull-request.md"), text)?)
-    }
-
-    /// Every release that is not proposed, with the reason.
-    fn ignored(policy: &Value) -> Vec<String> {
-        let list = policy.pointer("/status/ignored").and_then(Value::as_array);
-        let shown = |one: &Value| format!("{}: {}", text(one, "/tag"), text(one, "/reason"));
-        let mut ignored: Vec<String> = list.into_iter().flatten().map(shown).collect();
-        ignored.sort_unstable();
-        ignored
-    }
-
-    /// `status reason: message` of a condition; empty if it does not exist.
-    fn condition(policy: &Value, kind: &str) -> String {
-        let conditions = policy
-            .pointer("/status/conditions")
-            .and_then(Value::as_array);
-        let mut conditions = conditions.into_iter().flatten();
-        let found = conditions.find(|one| text(one, "/type") == kind);
-        found.map_or_else(String::new, |found| {
-            let part = |pointer| text(found, pointer);
-            format!(
-                "{} {}: {}",
-                part("/status"),
-                part("/reason"),
-                part("/message")
-            )
-        })
     }
 
     fn text<'v>(value: &'v Value, pointer: &str) -> &'v str {

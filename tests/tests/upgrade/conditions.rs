@@ -8,6 +8,7 @@ use tests::gitea::Gitea;
 use tests::github_emulator::{CLUSTER, GitHubEmulator};
 use tests::image_registry::{ImageRegistry, Readers};
 use tests::scripted_server::{ScriptedServer, json as answer};
+use tests::upgrade_policy::condition;
 
 use super::fixtures::{FILE, Person, Policy, file, secret, spec};
 
@@ -185,12 +186,12 @@ fn every_mistake_is_told() -> Result<()> {
     for (pointer, value, kind, text) in cases {
         policy.set(&with(&good, pointer, value.clone()))?;
         let seen = policy.poll()?;
-        let found = super::fixtures::condition(&seen, "Ready");
+        let found = condition(&seen, "Ready");
         ensure!(
             found.starts_with("False ") && found.contains(text),
             "{pointer} {value}: {found}"
         );
-        let other = super::fixtures::condition(&seen, kind);
+        let other = condition(&seen, kind);
         ensure!(other.starts_with("True "), "{pointer} {value}: {seen:#}");
         if kind == "Stalled" {
             ensure!(found.contains("hint:"), "{found}");

@@ -11,6 +11,7 @@ use tests::control_plane_client::PatchKind;
 use tests::github_emulator::{CLUSTER, GitHubEmulator, RELEASES, TOKEN};
 use tests::image_registry::ImageRegistry;
 use tests::json_api::JsonApi;
+use tests::upgrade_policy::condition;
 use tests::wait::until;
 
 /// The file that holds the version.
@@ -270,21 +271,4 @@ impl<'a> Policy<'a> {
         let policy = self.poll()?;
         Ok(condition(&policy, kind))
     }
-}
-
-/// `status reason: message` of a condition; empty if it does not exist.
-pub(crate) fn condition(policy: &Value, kind: &str) -> String {
-    let conditions = policy
-        .pointer("/status/conditions")
-        .and_then(Value::as_array);
-    let found = conditions.and_then(|conditions| {
-        conditions
-            .iter()
-            .find(|one| one.get("type") == Some(&kind.into()))
-    });
-    let Some(found) = found else {
-        return String::new();
-    };
-    let text = |key: &str| found.get(key).and_then(Value::as_str).unwrap_or_default();
-    format!("{} {}: {}", text("status"), text("reason"), text("message"))
 }

@@ -6,8 +6,9 @@ use tests::agent_process::Agent;
 use tests::gitea::Gitea;
 use tests::github_emulator::{CLUSTER, GitHubEmulator, TOKEN};
 use tests::image_registry::{ImageRegistry, Readers};
+use tests::upgrade_policy::{condition, ignored};
 
-use super::fixtures::{BRANCH, Person, Policy, condition, file, secret, spec};
+use super::fixtures::{BRANCH, Person, Policy, file, secret, spec};
 
 const IMAGE: &str = "codenotary/immudb";
 
@@ -120,16 +121,7 @@ impl World<'_> {
             self.github.announce(&release)?;
         }
         let seen = self.expect("True UpToDate 1.10.0 - #-")?;
-        let ignored = seen.pointer("/status/ignored").and_then(Value::as_array);
-        let mut ignored: Vec<String> = ignored
-            .context("nothing is ignored")?
-            .iter()
-            .map(|one| {
-                let text = |key: &str| one.get(key).and_then(Value::as_str).unwrap_or_default();
-                format!("{}: {}", text("tag"), text("reason"))
-            })
-            .collect();
-        ignored.sort_unstable();
+        let ignored = ignored(&seen);
         let host = &self.registry.host;
         let missing = format!("v1.11.1: the registry has no image {host}/{IMAGE}:1.11.1 yet");
         let expected = [

@@ -12,9 +12,10 @@ use tests::gitea::Gitea;
 use tests::github_emulator::{CLUSTER, GitHubEmulator};
 use tests::image_registry::{ImageRegistry, Readers};
 use tests::immudb_server::{ImmudbServer, PASSWORD, Role, Version};
+use tests::upgrade_policy::condition;
 use tests::wait::until;
 
-use super::fixtures::{Person, Policy, condition, file, secret, spec};
+use super::fixtures::{Person, Policy, file, secret, spec};
 
 const IMAGE: &str = "codenotary/immudb";
 /// Transactions before the upgrade.
