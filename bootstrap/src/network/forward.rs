@@ -104,7 +104,8 @@ mod tests {
             format!("port {port} of 127.0.0.1 is in use")
         );
         assert_eq!(problem.hint_text(), Some("choose another: --git-port"));
-        drop(listener);
-        check_free(port, "--git-port").unwrap();
+        // Not the port that was just given back: a child another test forks in this moment still
+        // holds the listener, until it starts its program.
+        assert!((20_000..20_100).any(|port| check_free(port, "--git-port").is_ok()));
     }
 }
