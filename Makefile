@@ -10,7 +10,7 @@ REFERENCE := $(BUNDLE)/bin/kubebox
 SECONDS_EACH ?= 600
 export INSTA_UPDATE := no
 
-.PHONY: help up down status bundle test test-vm check unit bench bench-render conformance fuzz prerequisites bootstrap
+.PHONY: help up down status bundle bundle-vm test test-vm check unit bench bench-render conformance fuzz prerequisites bootstrap
 
 help: ## Shows this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | column -t -s $$'\t'
@@ -27,11 +27,13 @@ status: bootstrap ## Shows the machines and the Syncs
 bundle: bootstrap ## Builds every binary and image a cluster needs
 	$(BOOTSTRAP) bundle build
 
-test: check bundle ## Everything CI runs: lints, unit tests, real parts, end to end
+bundle-vm: bundle ## What virtual machines need besides: QEMU and a node's disk
+	$(BOOTSTRAP) bundle build --vm
+
+test: check bundle-vm ## Everything CI runs: lints, unit tests, real parts, end to end
 	scripts/count-tests cargo test --locked --workspace --no-fail-fast
 
-test-vm: bundle ## Two virtual machines with the immudb pair; many minutes without KVM
-	$(BOOTSTRAP) bundle build --vm
+test-vm: bundle-vm ## Two virtual machines with the immudb pair; many minutes without KVM
 	scripts/count-tests cargo test --locked -p tests --test vm -- --ignored --nocapture
 
 check: prerequisites ## Formatting and lints

@@ -2,7 +2,6 @@
 //! each error is turned into a [`Problem`].
 
 use std::fmt;
-use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{
@@ -13,16 +12,13 @@ use kube::{Client, Resource, ResourceExt};
 use plan::object::{Desired, FIELD_MANAGER, ObjectId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::time::timeout;
 
 use crate::api::names::STATUS_MANAGER;
 use crate::api::sync::Sync;
 use crate::kinds::{Kind, Kinds};
 use crate::lease::Authority;
+use crate::patience::Patience;
 use crate::problem::{Problem, Secrecy};
-
-/// Longest wait for one answer of the API server.
-pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Handle to the cluster; clones share everything.
 #[derive(Clone)]
@@ -30,6 +26,7 @@ pub(crate) struct Cluster {
     client: Client,
     kinds: Kinds,
     authority: Authority,
+    patience: Patience,
 }
 
 impl fmt::Debug for Cluster {
@@ -58,12 +55,13 @@ pub(crate) enum Deletion {
 
 impl Cluster {
     /// Puts the parts together.
-    pub(crate) fn new(client: Client, authority: Authority) -> Self {
-        let kinds = Kinds::new(client.clone());
+    pub(crate) fn new(client: Client, authority: Authority, patience: Patience) -> Self {
+        let kinds = Kinds::new(client.clone(), patience);
         Self {
             client,
             kinds,
             authority,
+            patience,
         }
     }
 
@@ -143,7 +141,7 @@ impl Cluster {
             Err(problem) => return Err(problem),
         };
         let secrecy = Secrecy::of(&id.group, &id.kind);
-        let answer = read(secrecy, api.get_metadata_opt(&id.name)).await?;
+        let answer = self.read(secrecy, api.get_metadata_opt(&id.name)).await?;
         Ok(answer.map(|object| object.metadata))
     }
 
@@ -178,7 +176,7 @@ impl Cluster {
             Err(problem) => return Err(problem),
         };
         let secrecy = Secrecy::of(&id.group, &id.kind);
-        let Some(object) = read(secrecy, api.get_opt(&id.name)).await? else {
+        let Some(object) = self.read(secrecy, api.get_opt(&id.name)).await? else {
             return Ok(None);
         };
         serde_json::to_value(object)
@@ -232,14 +230,28 @@ impl Cluster {
         .await
     }
 
-    /// Runs one write if this process may write, within [`CALL_TIMEOUT`].
+    /// How long the API server is waited for.
+    pub(crate) const fn patience(&self) -> Patience {
+        self.patience
+    }
+
+    /// Waits for the answer to one question.
+    pub(crate) fn read<T>(
+        &self,
+        secrecy: Secrecy,
+        call: impl Future<Output = kube::Result<T>>,
+    ) -> impl Future<Output = Result<T, Problem>> {
+        self.patience.answer(secrecy, call)
+    }
+
+    /// Runs one write if this process may write.
     pub(crate) async fn write<T>(
         &self,
         secrecy: Secrecy,
         call: impl Future<Output = kube::Result<T>>,
     ) -> Result<T, Problem> {
         self.authority.check()?;
-        read(secrecy, call).await
+        self.read(secrecy, call).await
     }
 
     /// The collection that an object is in: of its namespace, for kinds that have one.
@@ -256,18 +268,5 @@ impl Cluster {
     /// The collection of a kind in all namespaces, metadata only.
     pub(crate) fn all_metadata(&self, kind: &Kind) -> Api<PartialObjectMeta<DynamicObject>> {
         Api::all_with(self.client.clone(), &kind.resource)
-    }
-}
-
-/// Waits for one answer, within [`CALL_TIMEOUT`].
-pub(crate) async fn read<T>(
-    secrecy: Secrecy,
-    call: impl Future<Output = kube::Result<T>>,
-) -> Result<T, Problem> {
-    match timeout(CALL_TIMEOUT, call).await {
-        Ok(answer) => answer.map_err(|error| Problem::from_kube(error, secrecy)),
-        Err(_) => Err(Problem::TimedOut {
-            seconds: CALL_TIMEOUT.as_secs(),
-        }),
     }
 }

@@ -32,6 +32,7 @@ use crate::lease::Contender;
 use crate::lookup::Lookup;
 use crate::mailbox::Mailbox;
 use crate::metrics::Metrics;
+use crate::patience::Patience;
 use crate::reconcile::Reconciler;
 use crate::render::MEMO_BYTES;
 use crate::shared::{Readers, Shared};
@@ -55,6 +56,8 @@ pub(crate) struct Config {
     pub(crate) webhook_token_file: Option<PathBuf>,
     /// Name in the lease.
     pub(crate) identity: String,
+    /// How long the API server is waited for.
+    pub(crate) patience: Patience,
 }
 
 /// Runs until `stop`, or until a part has died.
@@ -69,12 +72,13 @@ pub(crate) async fn run(
         mirrors,
         webhook_token_file,
         identity,
+        patience,
     } = config;
     let listener = TcpListener::bind(listen)
         .await
         .with_context(|| format!("cannot listen on {listen}; hint: choose another --listen"))?;
-    let contender = Contender::new(client.clone(), &namespace, identity.clone());
-    let cluster = Cluster::new(client.clone(), contender.authority());
+    let contender = Contender::new(client.clone(), &namespace, identity.clone(), patience);
+    let cluster = Cluster::new(client.clone(), contender.authority(), patience);
     let (fetcher, git_ended) = Fetcher::start(mirrors).context("cannot start the git thread")?;
     let tasks = TaskTracker::new();
     let shared = Arc::new(Shared {

@@ -10,6 +10,8 @@ pub(crate) const MIRRORS: &str = "IMMUOPS_MIRRORS";
 pub(crate) const WEBHOOK_TOKEN_FILE: &str = "IMMUOPS_WEBHOOK_TOKEN_FILE";
 /// Name under which this process holds the lease: the name of its pod.
 pub(crate) const IDENTITY: &str = "IMMUOPS_IDENTITY";
+/// How many times as long as usual the API server is waited for.
+pub(crate) const PATIENCE: &str = "IMMUOPS_PATIENCE";
 /// What is logged, in the syntax of `tracing_subscriber::EnvFilter`.
 pub(crate) const LOG: &str = "IMMUOPS_LOG";
 /// `text` or `json`.

@@ -14,7 +14,7 @@ use plan::health::{BindingMode, Health, HealthContext, StatusSubresource, assess
 use plan::object::ObjectId;
 use serde_json::Value;
 
-use crate::cluster::{Cluster, read};
+use crate::cluster::Cluster;
 use crate::preflight::PARALLEL;
 use crate::problem::{Problem, Secrecy};
 
@@ -153,7 +153,7 @@ async fn pods(
     let params = ListParams::default()
         .labels(&selector.join(","))
         .limit(PODS);
-    let list = read(Secrecy::Open, api.list(&params)).await?;
+    let list = cluster.read(Secrecy::Open, api.list(&params)).await?;
     let pods = list
         .items
         .into_iter()
@@ -170,7 +170,7 @@ async fn binding_mode(cluster: &Cluster, claim: &Value) -> Result<Option<Binding
         return Ok(None);
     };
     let api: Api<StorageClass> = Api::all(cluster.client());
-    let class = read(Secrecy::Open, api.get_opt(name)).await?;
+    let class = cluster.read(Secrecy::Open, api.get_opt(name)).await?;
     Ok(
         match class.and_then(|class| class.volume_binding_mode).as_deref() {
             Some("WaitForFirstConsumer") => Some(BindingMode::WaitForFirstConsumer),

@@ -8,7 +8,7 @@ use plan::inventory::Inventory as Contents;
 
 use crate::api::inventory::{Inventory, InventorySpec};
 use crate::api::sync::Sync;
-use crate::cluster::{Cluster, read};
+use crate::cluster::Cluster;
 use crate::problem::{Problem, Secrecy};
 
 /// The inventory as it is stored.
@@ -41,7 +41,11 @@ impl Store {
 
     /// Reads it. An inventory that cannot be read is an error, never an empty one.
     pub(crate) async fn load(&self) -> Result<Stored, Problem> {
-        let Some(object) = read(Secrecy::Open, self.api.get_opt(&self.name)).await? else {
+        let Some(object) = self
+            .cluster
+            .read(Secrecy::Open, self.api.get_opt(&self.name))
+            .await?
+        else {
             return Ok(Stored::default());
         };
         let contents = contents(&object.spec)?;

@@ -13,7 +13,7 @@ use kube::discovery::{Discovery, Scope};
 use plan::health::StatusSubresource;
 use tokio::time::Instant;
 
-use crate::cluster::read;
+use crate::patience::Patience;
 use crate::problem::{Problem, Secrecy};
 
 /// A missing kind makes the server be asked again, but not more often than this.
@@ -54,14 +54,16 @@ struct Known {
 #[derive(Clone)]
 pub(crate) struct Kinds {
     client: Client,
+    patience: Patience,
     known: Arc<Mutex<Known>>,
 }
 
 impl Kinds {
     /// An empty table that is filled on first use.
-    pub(crate) fn new(client: Client) -> Self {
+    pub(crate) fn new(client: Client, patience: Patience) -> Self {
         Self {
             client,
+            patience,
             known: Arc::default(),
         }
     }
@@ -95,11 +97,8 @@ impl Kinds {
 
     /// Asks the server for everything it serves; two requests.
     pub(crate) async fn refresh(&self) -> Result<(), Problem> {
-        let found = read(
-            Secrecy::Open,
-            Discovery::new(self.client.clone()).run_aggregated(),
-        )
-        .await?;
+        let questions = Discovery::new(self.client.clone()).run_aggregated();
+        let found = self.patience.answer(Secrecy::Open, questions).await?;
         let groups = found
             .groups()
             .map(|group| group.name().to_owned())

@@ -9,14 +9,15 @@ use std::time::Duration;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::api::{Api, PostParams};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+use crate::patience::Patience;
 use crate::problem::{Problem, Secrecy};
 
 /// Name of the Lease in the agent's namespace.
 const NAME: &str = "immuops-agent";
-/// After this long without renewal another agent may take over.
+/// After this long without renewal another agent may take over. This and the others: at the usual pace.
 const DURATION: Duration = Duration::from_secs(15);
 /// How often the holder renews, and how often others look.
 const RENEW: Duration = Duration::from_secs(5);
@@ -63,6 +64,7 @@ pub(crate) struct Contender {
     api: Api<Lease>,
     identity: String,
     authority: Authority,
+    patience: Patience,
 }
 
 /// Whether the lease is ours already.
@@ -80,11 +82,17 @@ enum Claim {
 
 impl Contender {
     /// `identity` stays the same over restarts of one pod, so that a restart need not wait.
-    pub(crate) fn new(client: kube::Client, namespace: &str, identity: String) -> Self {
+    pub(crate) fn new(
+        client: kube::Client,
+        namespace: &str,
+        identity: String,
+        patience: Patience,
+    ) -> Self {
         Self {
             api: Api::namespaced(client, namespace),
             identity,
             authority: Authority::default(),
+            patience,
         }
     }
 
@@ -125,7 +133,7 @@ impl Contender {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                () = sleep(RENEW) => {}
+                () = sleep(self.patience.times(RENEW)) => {}
             }
             match self.claim(&mut known, Claiming::Renewal).await {
                 Ok(Claim::Held) => {}
@@ -141,7 +149,7 @@ impl Contender {
     /// Gives the lease back, so that the next agent need not wait.
     pub(crate) async fn release(&self) {
         self.authority.set(None);
-        let Ok(Ok(mut lease)) = timeout(CALL, self.api.get(NAME)).await else {
+        let Ok(mut lease) = self.call(self.api.get(NAME)).await else {
             return;
         };
         let Some(spec) = &mut lease.spec else { return };
@@ -151,10 +159,8 @@ impl Contender {
         spec.holder_identity = None;
         spec.renew_time = None;
         let params = PostParams::default();
-        if !matches!(
-            timeout(CALL, self.api.replace(NAME, &params, &lease)).await,
-            Ok(Ok(_))
-        ) {
+        let returned = self.call(self.api.replace(NAME, &params, &lease)).await;
+        if returned.is_err() {
             tracing::info!("the lease was not given back; the next agent waits until it expires");
         }
     }
@@ -167,6 +173,7 @@ impl Contender {
         claiming: Claiming,
     ) -> Result<Claim, Problem> {
         let asked = Instant::now();
+        let duration = self.patience.times(DURATION);
         let current = self.call(self.api.get_opt(NAME)).await?;
         let now = MicroTime(jiff::Timestamp::now());
         let mut spec = match &current {
@@ -186,7 +193,7 @@ impl Contender {
         {
             let mark = format!("{holder} {:?}", spec.renew_time);
             match seen {
-                Some((known, since)) if *known == mark && since.elapsed() >= DURATION => {}
+                Some((known, since)) if *known == mark && since.elapsed() >= duration => {}
                 Some((known, _)) if *known == mark => return Ok(Claim::HeldBy(holder)),
                 Some(_) | None => {
                     *seen = Some((mark, asked));
@@ -199,7 +206,7 @@ impl Contender {
             spec.acquire_time = Some(now.clone());
         }
         spec.holder_identity = Some(self.identity.clone());
-        spec.lease_duration_seconds = i32::try_from(DURATION.as_secs()).ok();
+        spec.lease_duration_seconds = i32::try_from(duration.as_secs()).ok();
         spec.renew_time = Some(now);
         let params = PostParams::default();
         let written = if let Some(lease) = current {
@@ -221,7 +228,7 @@ impl Contender {
         };
         match written {
             Ok(_) => {
-                self.authority.set(Some(asked + TRUST));
+                self.authority.set(Some(asked + self.patience.times(TRUST)));
                 Ok(Claim::Held)
             }
             Err(problem) if problem.is_conflict() => {
@@ -232,11 +239,6 @@ impl Contender {
     }
 
     async fn call<T>(&self, call: impl Future<Output = kube::Result<T>>) -> Result<T, Problem> {
-        match timeout(CALL, call).await {
-            Ok(answer) => answer.map_err(|error| Problem::from_kube(error, Secrecy::Open)),
-            Err(_) => Err(Problem::TimedOut {
-                seconds: CALL.as_secs(),
-            }),
-        }
+        self.patience.answer_within(CALL, Secrecy::Open, call).await
     }
 }

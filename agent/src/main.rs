@@ -23,6 +23,7 @@ mod lookup;
 mod mailbox;
 mod metrics;
 mod page;
+mod patience;
 mod pause;
 mod preflight;
 mod probe;

@@ -9,7 +9,7 @@ use kube::api::Api;
 
 use crate::api::sync::{Source, Sync};
 use crate::board::SyncName;
-use crate::cluster::{Cluster, read};
+use crate::cluster::Cluster;
 use crate::git::access::{Access, AccessError, SecretData};
 use crate::git::fetcher::{Fetched, Fetcher, Job, SourceKey};
 use crate::git::mirror::{FetchError, Rewind};
@@ -71,7 +71,8 @@ pub(crate) async fn find(
         Origin::Of(name) => name,
     };
     let api: Api<Sync> = Api::namespaced(cluster.client(), namespace);
-    let other = read(Secrecy::Open, api.get_opt(name.as_str()))
+    let other = cluster
+        .read(Secrecy::Open, api.get_opt(name.as_str()))
         .await
         .map_err(|source| SourceError::Sync {
             name: name.clone(),
@@ -135,7 +136,8 @@ async fn secret_data(
     shown: &str,
 ) -> Result<BTreeMap<String, Vec<u8>>, SourceError> {
     let api: Api<Secret> = Api::namespaced(cluster.client(), namespace);
-    let secret = read(Secrecy::Secret, api.get_opt(name))
+    let secret = cluster
+        .read(Secrecy::Secret, api.get_opt(name))
         .await
         .map_err(|source| SourceError::Secret {
             name: shown.to_owned(),

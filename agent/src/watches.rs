@@ -24,7 +24,7 @@ use crate::kinds::Kind;
 use crate::mailbox::Mailbox;
 use crate::problem::{Problem, Secrecy};
 
-/// Longest wait for the first list of a kind.
+/// Longest wait for the first list of a kind, at the usual pace.
 const FIRST_LIST: Duration = Duration::from_secs(30);
 
 /// Group and kind; the version does not matter for what an object is.
@@ -70,8 +70,8 @@ pub(crate) enum WatchError {
     #[error("cannot watch {kind}: {reason}")]
     Failing { kind: String, reason: String },
     /// The first list takes too long.
-    #[error("the first list of {kind} took longer than {} s", FIRST_LIST.as_secs())]
-    Slow { kind: String },
+    #[error("the first list of {kind} took longer than {seconds} s")]
+    Slow { kind: String, seconds: u64 },
 }
 
 impl Watches {
@@ -90,6 +90,7 @@ impl Watches {
         &self,
         kinds: &BTreeSet<(String, String, String)>,
     ) -> Result<(), WatchError> {
+        let limit = self.cluster.patience().times(FIRST_LIST);
         for (group, version, name) in kinds {
             let key = (group.clone(), name.clone());
             let known = self.locked(|state| state.watches.get(&key).map(|w| w.progress.clone()));
@@ -108,7 +109,7 @@ impl Watches {
                 self.start(key, kind)
             };
             let wait = progress.wait_for(|progress| *progress != Progress::Listing);
-            match timeout(FIRST_LIST, wait).await {
+            match timeout(limit, wait).await {
                 Ok(Ok(state)) => match &*state {
                     Progress::Failing(reason) => {
                         let reason = reason.clone();
@@ -126,7 +127,12 @@ impl Watches {
                         reason,
                     });
                 }
-                Err(_) => return Err(WatchError::Slow { kind: name.clone() }),
+                Err(_) => {
+                    return Err(WatchError::Slow {
+                        kind: name.clone(),
+                        seconds: limit.as_secs(),
+                    });
+                }
             }
         }
         Ok(())

@@ -26,6 +26,7 @@ pub use self::syncs::{SyncState, SyncStatus};
 use self::tunnel::Tunnel;
 use crate::cluster::Kubectl;
 use crate::edge::Edge;
+use crate::pace::Pace;
 use crate::pki::Pair;
 use crate::reporter::{Reporter, Step};
 
@@ -382,12 +383,18 @@ fn root_sync(url: &str, branch: &str, authenticated: bool, path: &str) -> Value 
     })
 }
 
-/// The Deployment, with the image of this very build.
 fn agent(api: &Api<'_>, image: &str) -> Result<()> {
-    let manifest =
-        include_str!("../install/deployment.yaml").replace("immuops.dev/agent:bundle", image);
+    let manifest = deployment(image, api.0.pace());
     api.apply("start the agent", MANAGER, &manifest)?;
     Ok(())
+}
+
+/// The Deployment, with the image of this very build and the pace of the cluster.
+fn deployment(image: &str, pace: Pace) -> String {
+    let patience = |factor| format!("IMMUOPS_PATIENCE, value: \"{factor}\"");
+    include_str!("../install/deployment.yaml")
+        .replace("immuops.dev/agent:bundle", image)
+        .replace(&patience(1), &patience(pace.factor()))
 }
 
 /// Has every Sync that there is reconciled once more: what they said before a machine or the agent
@@ -459,4 +466,16 @@ fn read_secret(api: &Api<'_>, namespace: &str, name: &str, key: &str) -> Result<
         .decode(encoded.with_context(missing)?)
         .with_context(missing)?;
     String::from_utf8(bytes).with_context(missing)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_agent_is_told_its_image_and_how_patient_to_be() {
+        let text = deployment("registry/agent@sha256:00", Pace::slower(8));
+        assert!(text.contains("image: registry/agent@sha256:00\n"));
+        assert!(text.contains("{ name: IMMUOPS_PATIENCE, value: \"8\" }"));
+    }
 }

@@ -1,6 +1,6 @@
 //! Virtual machines: really booted, with KVM where it works, else emulated.
 //!
-//! Many minutes of both processors where there is no KVM, so not part of `make test`: `make test-vm`.
+//! Two machines take many minutes of both processors where there is no KVM: `make test-vm`.
 
 #[cfg(test)]
 mod tests {
@@ -69,7 +69,6 @@ mod tests {
     }
 
     #[test]
-    #[ignore = "some minutes of both processors without KVM: make test-vm"]
     fn a_machine_boots_to_a_ready_node() -> Result<()> {
         with("vm-one", |cluster| {
             let log = cluster.up_as(&[&APART[..], &["--nodes=1", "--cluster-only"]].concat())?;

@@ -11,6 +11,7 @@ use crate::controller::{self, Config};
 use crate::env_vars;
 use crate::git;
 use crate::logging::{self, LogFormat};
+use crate::patience::Patience;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -32,6 +33,9 @@ pub(super) struct Args {
     /// Name under which this process holds the lease; must differ between two running agents.
     #[arg(long, env = env_vars::IDENTITY)]
     identity: Option<String>,
+    /// How many times as long as usual the API server may take: more than 1 on emulated machines.
+    #[arg(long, env = env_vars::PATIENCE, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    patience: u32,
     /// What to log.
     #[arg(long, env = env_vars::LOG, default_value = "info")]
     log: String,
@@ -49,6 +53,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
         kubeconfig,
         webhook_token_file,
         identity,
+        patience,
         log,
         log_format,
     } = args;
@@ -69,6 +74,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
         mirrors,
         webhook_token_file,
         identity,
+        patience: Patience::new(patience),
     };
 
     signals::run(

@@ -409,7 +409,7 @@ pub(super) fn explain(halt: &Halt) -> String {
             match lines.as_slice() {
                 [line] => line.clone(),
                 lines => format!(
-                    "{} objects were refused:\n{}",
+                    "{} objects were not applied:\n{}",
                     lines.len(),
                     lines.join("\n")
                 ),

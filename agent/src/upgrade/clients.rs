@@ -16,7 +16,7 @@ use super::poll::PollError;
 use super::proof::Testimony;
 use super::settings::{ProofSettings, Settings};
 use super::witnesses::Witnesses;
-use crate::cluster::{Cluster, read};
+use crate::cluster::Cluster;
 use crate::problem::Secrecy;
 
 /// The clients of one policy, for one step of it.
@@ -125,7 +125,10 @@ impl Secrets<'_> {
     ) -> Result<T, PollError> {
         let shown = format!("{}/{name}", self.namespace);
         let api: Api<Secret> = Api::namespaced(self.cluster.client(), self.namespace);
-        let secret = read(Secrecy::Secret, api.get_opt(name)).await?;
+        let secret = self
+            .cluster
+            .read(Secrecy::Secret, api.get_opt(name))
+            .await?;
         let Some(secret) = secret else {
             return Err(PollError::NoSecret { name: shown, field });
         };

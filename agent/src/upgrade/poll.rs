@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use super::clients::Clients;
 use super::connection::{AnyForge, InvalidSecret};
-use super::proof;
+use super::proof::{self, NoRecord};
 use super::settings::{InvalidSpec, Settings};
 use crate::api::upgrade_proof::{ProofPhase, ProofStatus};
 use crate::cluster::Cluster;
@@ -57,7 +57,10 @@ pub(crate) enum PollError {
     Fault(#[from] Fault),
     /// Nothing could be recorded that an upgrade would be compared with.
     #[error("nothing is proposed before the servers' histories are recorded: {0}")]
-    History(#[from] ClientError),
+    History(#[from] NoRecord<ClientError>),
+    /// A server of the proof cannot be asked.
+    #[error("a server of spec.proof cannot be asked: {0}")]
+    Witness(#[from] ClientError),
     /// It took too long.
     #[error("the poll took more than {seconds} s")]
     TimedOut {
@@ -83,7 +86,8 @@ impl PollError {
             Self::NoSecret { .. } | Self::Secret { .. } | Self::Trust(_) => "InvalidSecret",
             Self::Cluster(_) => "ClusterFailed",
             Self::Files(_) => "InvalidFiles",
-            Self::History(_) => "HistoryFailed",
+            Self::History(NoRecord::Divided(_)) => "HistoryDivided",
+            Self::History(NoRecord::Silent(_)) | Self::Witness(_) => "HistoryFailed",
             Self::TimedOut { .. } => "TimedOut",
             Self::Fault(fault) => match fault.server().role() {
                 Role::Releases => "ReleasesFailed",
@@ -101,7 +105,9 @@ impl PollError {
             | Self::Secret { .. }
             | Self::Trust(_)
             | Self::Files(_) => Remedy::Person,
-            Self::Cluster(_) | Self::History(_) | Self::TimedOut { .. } => Remedy::Again,
+            Self::Cluster(_) | Self::History(_) | Self::Witness(_) | Self::TimedOut { .. } => {
+                Remedy::Again
+            }
             Self::Fault(fault) => fault.remedy(),
         }
     }

@@ -83,21 +83,37 @@ pub(crate) fn needs_record(action: &Action, open: Option<&PullRequest>) -> bool 
 pub(crate) struct Testimony {
     /// What they hold.
     pub(crate) found: Record,
+    /// What came of comparing that between them: a replica that is late agrees.
+    pub(crate) agreement: history::Outcome,
     /// What came of comparing that with a record.
     pub(crate) outcome: Option<history::Outcome>,
+}
+
+/// Why nothing was recorded.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NoRecord<E> {
+    /// The servers said nothing, and nothing was recorded before.
+    #[error("{0}")]
+    Silent(#[from] E),
+    /// The servers have different histories already. A proof could only say what is known now.
+    #[error(
+        "the servers disagree before any upgrade: {0}; hint: leave the data of both as it is, find out which \
+         is right with `agent verify`, and make the other one anew from it"
+    )]
+    Divided(String),
 }
 
 /// What is recorded when a pull request is open or about to be opened.
 ///
 /// # Errors
-/// If the servers said nothing, and nothing was recorded before: there would be nothing to prove later.
-pub(crate) fn recorded<E: std::fmt::Display>(
+/// If there would be nothing to prove later.
+pub(crate) fn recorded<E: std::error::Error + 'static>(
     old: Option<&ProofStatus>,
     testimony: Result<Testimony, E>,
     repository: &Repository,
     current: &Version,
     now: Timestamp,
-) -> Result<ProofStatus, E> {
+) -> Result<ProofStatus, NoRecord<E>> {
     let old = old.filter(|proof| proof.phase == ProofPhase::Recorded);
     let open = repository.newest(State::Open).map(listed);
     let testimony = match (testimony, old) {
@@ -113,9 +129,13 @@ pub(crate) fn recorded<E: std::fmt::Display>(
                 ..old.clone()
             });
         }
-        (Err(error), None) => return Err(error),
+        (Err(error), None) => return Err(NoRecord::Silent(error)),
     };
-    let Testimony { found, outcome } = testimony;
+    let Testimony {
+        found,
+        agreement,
+        outcome,
+    } = testimony;
     if let (Some(old), Some(outcome), Some(open)) = (old, &outcome, &open)
         && outcome.verdict() == Verdict::Refuted
     {
@@ -128,6 +148,9 @@ pub(crate) fn recorded<E: std::fmt::Display>(
             told: false,
             ..old.clone()
         });
+    }
+    if agreement.verdict() == Verdict::Refuted {
+        return Err(NoRecord::Divided(contradictions(&agreement)));
     }
     Ok(ProofStatus {
         phase: ProofPhase::Recorded,
@@ -213,21 +236,27 @@ pub(crate) enum Evidence {
 
 /// What is known after a try.
 pub(crate) fn judged(old: &ProofStatus, evidence: Evidence, now: Timestamp) -> ProofStatus {
-    let (found, outcome) = match evidence {
+    let (found, agreement, outcome) = match evidence {
         Evidence::Missing(reason) => return waiting(old, reason, now),
         Evidence::Heard(Testimony {
             found,
+            agreement,
             outcome: Some(outcome),
-        }) => (found, outcome),
+        }) => (found, agreement, outcome),
         Evidence::Heard(Testimony {
             found: _,
+            agreement: _,
             outcome: None,
         }) => return waiting(old, "nothing was compared".to_owned(), now),
     };
-    if outcome.verdict() == Verdict::Refuted {
+    // What was recorded first: of what was written since, only the servers themselves can tell.
+    if let Some(refuted) = [&outcome, &agreement]
+        .into_iter()
+        .find(|outcome| outcome.verdict() == Verdict::Refuted)
+    {
         return ProofStatus {
             phase: ProofPhase::Refuted,
-            message: contradictions(&outcome),
+            message: contradictions(refuted),
             ended_at: Some(whole(now)),
             found: Some(found),
             told: false,

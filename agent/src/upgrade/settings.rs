@@ -192,7 +192,7 @@ impl Settings {
                 range,
                 minimum_age: minimum_age.duration(),
                 files,
-                rollout: rollout(),
+                rollout: rollout(proof.is_some()),
             },
             releases: releases_place(releases)?,
             registry: if *insecure {
@@ -210,16 +210,21 @@ impl Settings {
 }
 
 /// What the Syncs of `cluster-repo/` do with a new version: `immudb-replica` depends on `immudb-primary`.
-fn rollout() -> Vec<String> {
-    [
+fn rollout(is_proved: bool) -> Vec<String> {
+    const STEPS: [&str; 3] = [
         "The primary restarts with the new version. Until it is ready again nothing can be written; the \
          replica goes on answering reads.",
         "Once the primary is healthy, the replica restarts with the new version. Until then it does not \
          follow: immudb replicates between equal versions only.",
         "If the primary does not become healthy, the replica keeps the old version and its data.",
-    ]
-    .map(str::to_owned)
-    .into()
+    ];
+    const PROOF: &str = "Both servers have to prove that they hold every transaction that was recorded before \
+                         the merge, and the result is told here. Nothing else is proposed until then.";
+    STEPS
+        .into_iter()
+        .chain(is_proved.then_some(PROOF))
+        .map(str::to_owned)
+        .collect()
 }
 
 fn proof_settings(proof: &Proof) -> Result<ProofSettings, InvalidSpec> {

@@ -22,7 +22,6 @@ use crate::api::names::REQUESTED_AT;
 use crate::api::upgrade_policy::{UpgradePolicy, UpgradePolicyStatus};
 use crate::api::upgrade_proof::{ProofPhase, ProofStatus};
 use crate::board::{Lines, SyncName};
-use crate::cluster::read;
 use crate::events::Tone;
 use crate::metrics::ProofResult;
 use crate::pause::spread;
@@ -263,7 +262,7 @@ impl Task {
         let api: Api<UpgradePolicy> = Api::namespaced(cluster.client(), &self.shared.namespace);
         // A patch must name what is gone, and only the server knows what it has: a write whose answer was
         // lost may have arrived.
-        let Some(live) = read(Secrecy::Open, api.get_opt(name)).await? else {
+        let Some(live) = cluster.read(Secrecy::Open, api.get_opt(name)).await? else {
             return Ok(());
         };
         let change = merge_patch(&json(&live.status.unwrap_or_default())?, &json(new)?);

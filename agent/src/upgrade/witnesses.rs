@@ -30,7 +30,8 @@ impl Witnesses {
         Ok(Self(servers.collect::<Result<_, _>>()?))
     }
 
-    /// Asks what the servers hold and, if there is a record, whether they still hold that.
+    /// Asks what the servers hold, whether that is one history and, if there is a record, whether they
+    /// still hold that.
     ///
     /// # Errors
     /// If one of them does not answer or says no.
@@ -50,9 +51,14 @@ async fn testimony(
     before: Option<&Record>,
 ) -> Result<Testimony, ClientError> {
     let found = history::record(servers).await?;
+    let agreement = history::compare(&found, servers).await?;
     let outcome = match before {
         Some(before) => Some(history::compare(before, servers).await?),
         None => None,
     };
-    Ok(Testimony { found, outcome })
+    Ok(Testimony {
+        found,
+        agreement,
+        outcome,
+    })
 }

@@ -31,7 +31,7 @@ fn a_bad_commit_reports_everything_and_changes_nothing() -> anyhow::Result<()> {
         ("s1.yaml", &wrong("s1")),
         ("s2.yaml", &wrong("s2")),
     ])?;
-    let message = agent.condition("app", "Ready", "False", "2 objects were refused")?;
+    let message = agent.condition("app", "Ready", "False", "2 objects were not applied")?;
     ensure!(
         message.contains("Service broken/s1") && message.contains("Service broken/s2"),
         "{message}"
@@ -161,7 +161,7 @@ fn secrets_show_nowhere() -> anyhow::Result<()> {
         ),
     ])?;
     agent.sync("app", &spec(&git, "."))?;
-    let message = agent.condition("app", "Ready", "False", "3 objects were refused")?;
+    let message = agent.condition("app", "Ready", "False", "3 objects were not applied")?;
     git.push(&[("v.yaml", &secret("stringData: {password: canary-broken]"))])?;
     agent.condition("app", "Ready", "False", "v.yaml:4")?;
     let events = format!(

@@ -41,8 +41,8 @@ fn proved(proof: &ProofStatus) -> Vec<String> {
 
 fn refuted(policy: &str, proof: &ProofStatus) -> Vec<String> {
     vec![
-        "**Not the same history.** A server does not hold what was recorded before the upgrade: transactions \
-         were lost or changed."
+        "**Not the same history.** A server does not hold what was recorded before the upgrade, or what the other \
+         one holds: transactions were lost or changed."
             .to_owned(),
         String::new(),
         format!("> {}", proof.message),

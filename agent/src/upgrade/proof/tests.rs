@@ -57,23 +57,38 @@ fn open() -> Repository {
 }
 
 fn testimony(version: &str, tx: u64, finding: Option<&Finding>) -> Testimony {
-    let outcome = finding.map(|finding| Outcome {
-        checks: ["primary", "replica"]
-            .into_iter()
-            .map(|server| Check {
-                server: server.to_owned(),
-                database: "defaultdb".parse().unwrap(),
-                recorded: history(12),
-                current: Some(history(tx)),
-                finding: finding.clone(),
-            })
-            .collect(),
-    });
     Testimony {
         found: record(version, tx),
-        outcome,
+        agreement: outcome(tx, tx, &Finding::Contained),
+        outcome: finding.map(|finding| outcome(12, tx, finding)),
     }
 }
+
+fn outcome(recorded: u64, current: u64, finding: &Finding) -> Outcome {
+    let checks = ["primary", "replica"].into_iter().map(|server| Check {
+        server: server.to_owned(),
+        database: "defaultdb".parse().unwrap(),
+        recorded: history(recorded),
+        current: Some(history(current)),
+        finding: finding.clone(),
+    });
+    Outcome {
+        checks: checks.collect(),
+    }
+}
+
+/// The servers hold what was recorded, and then each what the other does not.
+fn divided() -> Testimony {
+    Testimony {
+        agreement: outcome(20, 20, &refused()),
+        ..testimony("1.11.1", 20, Some(&Finding::Contained))
+    }
+}
+
+/// A server that says nothing.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no answer")]
+struct NoAnswer;
 
 fn heard(version: &str, tx: u64, finding: &Finding) -> Evidence {
     Evidence::Heard(testimony(version, tx, Some(finding)))
@@ -87,7 +102,7 @@ fn refused() -> Finding {
 
 /// A record with an open pull request, made at second 0.
 pub(crate) fn recorded_proof() -> ProofStatus {
-    let said: Result<_, String> = Ok(testimony("1.10.0", 12, None));
+    let said: Result<_, NoAnswer> = Ok(testimony("1.10.0", 12, None));
     recorded(None, said, &open(), &Version::new(1, 10, 0), at(0)).unwrap()
 }
 
@@ -207,7 +222,7 @@ fn a_record_comes_before_whatever_can_be_merged() {
 #[test]
 fn records_are_made_anew_while_they_go_on() {
     let version = Version::new(1, 10, 0);
-    let anew = |said: Result<Testimony, &'static str>| {
+    let anew = |said: Result<Testimony, NoAnswer>| {
         recorded(Some(&recorded_proof()), said, &open(), &version, at(99))
     };
     let contained = anew(Ok(testimony("1.10.0", 20, Some(&Finding::Contained)))).unwrap();
@@ -233,24 +248,35 @@ fn records_are_made_anew_while_they_go_on() {
             .starts_with("before the merge: primary/defaultdb")
     );
 
-    let silent = anew(Err("no answer")).unwrap();
+    let silent = anew(Err(NoAnswer)).unwrap();
     assert_eq!(silent.record, recorded_proof().record);
     assert!(silent.message.contains("no answer"), "{}", silent.message);
-    let first = recorded(None, Err("no answer"), &open(), &version, at(99));
-    assert_eq!(first, Err("no answer"));
+    let first = recorded(None, Err(NoAnswer), &open(), &version, at(99));
+    assert_eq!(first, Err(NoRecord::Silent(NoAnswer)));
+}
+
+#[test]
+fn servers_that_contradict_each_other_are_not_recorded() {
+    let said: Result<_, NoAnswer> = Ok(divided());
+    let record = recorded(None, said, &open(), &Version::new(1, 10, 0), at(0));
+    let text = record.unwrap_err().to_string();
+    assert!(
+        text.contains("disagree before any upgrade: primary/defaultdb"),
+        "{text}"
+    );
 }
 
 #[test]
 fn a_record_without_a_pull_request_binds_nobody() {
     let version = Version::new(1, 10, 0);
     let none = repository(vec![]);
-    let said: Result<_, String> = Ok(testimony("1.10.0", 12, None));
+    let said: Result<_, NoAnswer> = Ok(testimony("1.10.0", 12, None));
     let before = recorded(None, said, &none, &version, at(0)).unwrap();
     assert_eq!(
         (before.pull_request.as_ref(), before.merged_before),
         (None, 0)
     );
-    let said: Result<_, String> = Ok(testimony("1.10.0", 3, Some(&refused())));
+    let said: Result<_, NoAnswer> = Ok(testimony("1.10.0", 3, Some(&refused())));
     let after = recorded(Some(&before), said, &none, &version, at(9)).unwrap();
     assert_eq!(after.phase, ProofPhase::Recorded);
     assert_eq!(after.record, record("1.10.0", 3));
@@ -263,6 +289,13 @@ fn evidence_decides() {
     for (name, evidence, second, phase, word) in [
         ("nothing yet", missing(), 40, Pending, "waiting"),
         ("too late", missing(), 70, Overdue, "waiting"),
+        (
+            "all is there, and then two histories",
+            Evidence::Heard(divided()),
+            40,
+            Refuted,
+            "primary/defaultdb",
+        ),
         (
             "all is there",
             heard("1.11.1", 20, &Finding::Contained),
