@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::cluster::Kubectl;
+use crate::poll::{self, Answer};
 use crate::problem::{OrProblem as _, Problem};
 
 /// One request, with the start of kubectl.
@@ -65,9 +66,58 @@ impl Api<'_> {
         })
     }
 
+    /// Asks again while the server has no time: every request here can be repeated.
     fn call(&self, action: &str, words: &[&str], input: &str) -> Result<String, Problem> {
-        let finished = self.0.run(words, input.as_bytes(), REQUEST_DEADLINE);
-        let finished = finished.or_problem(|| Problem::new(format!("failed to {action}")))?;
-        Ok(finished.stdout)
+        let limit = self.0.pace().scale(REQUEST_DEADLINE);
+        let printed = poll::until("the API server to have time", limit, || {
+            match self.0.run(words, input.as_bytes(), REQUEST_DEADLINE) {
+                Ok(finished) => Ok(Answer::Done(finished.stdout)),
+                Err(problem) => {
+                    let error = anyhow::Error::from(problem);
+                    let said = format!("{error:#}");
+                    if is_passing(&said) {
+                        Ok(Answer::NotYet(said))
+                    } else {
+                        Err(error)
+                    }
+                }
+            }
+        });
+        printed.or_problem(|| Problem::new(format!("failed to {action}")))
+    }
+}
+
+/// Whether kubectl was told that the same request can succeed a moment later: the reasons of
+/// `k8s.io/apimachinery/pkg/apis/meta/v1/types.go` that mean so.
+fn is_passing(said: &str) -> bool {
+    const REASONS: [&str; 4] = [
+        "Timeout",
+        "ServerTimeout",
+        "TooManyRequests",
+        "ServiceUnavailable",
+    ];
+    REASONS
+        .iter()
+        .any(|reason| said.contains(&format!("Error from server ({reason})")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_passes_is_asked_again() {
+        for (said, expected) in [
+            (
+                "Error from server (Timeout): request did not complete within requested timeout",
+                true,
+            ),
+            ("Error from server (TooManyRequests): try again", true),
+            ("Error from server (Forbidden): secrets is forbidden", false),
+            ("Error from server (NotFound): no Timeout", false),
+            ("the connection to the server was refused", false),
+        ] {
+            assert_eq!(is_passing(said), expected, "{said}");
+        }
     }
 }

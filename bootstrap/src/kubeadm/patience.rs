@@ -3,7 +3,8 @@
 //!
 //! Each setting answers a failure seen on emulated machines: lost leader elections (one control
 //! plane needs none), liveness probes of an API server that was only late, etcd members that missed
-//! heartbeats, nodes declared lost. At its usual level etcd tells of every request that took longer than
+//! heartbeats, nodes declared lost, requests
+//! that the API server itself ended after its minute. At its usual level etcd tells of every request that took longer than
 //! a tenth of a second, which here is each. And Go programs collect garbage less often, see [`garbage`].
 
 use crate::pace::Pace;
@@ -51,6 +52,8 @@ pub(super) fn components(pace: Pace) -> &'static str {
   extraArgs:
   - name: profiling
     value: \"false\"
+  - name: request-timeout
+    value: 5m0s
 controllerManager:
   extraArgs:
   - name: leader-elect
