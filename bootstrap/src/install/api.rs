@@ -88,7 +88,8 @@ impl Api<'_> {
 }
 
 /// Whether kubectl was told that the same request can succeed a moment later: the reasons of
-/// `k8s.io/apimachinery/pkg/apis/meta/v1/types.go` that mean so.
+/// `k8s.io/apimachinery/pkg/apis/meta/v1/types.go` that mean so, and a server that is there but too
+/// busy to shake hands.
 fn is_passing(said: &str) -> bool {
     const REASONS: [&str; 4] = [
         "Timeout",
@@ -96,9 +97,10 @@ fn is_passing(said: &str) -> bool {
         "TooManyRequests",
         "ServiceUnavailable",
     ];
-    REASONS
-        .iter()
-        .any(|reason| said.contains(&format!("Error from server ({reason})")))
+    said.contains("TLS handshake timeout")
+        || REASONS
+            .iter()
+            .any(|reason| said.contains(&format!("Error from server ({reason})")))
 }
 
 #[cfg(test)]
@@ -113,6 +115,10 @@ mod tests {
                 true,
             ),
             ("Error from server (TooManyRequests): try again", true),
+            (
+                "Get \"https://127.0.0.1:1/api\": net/http: TLS handshake timeout",
+                true,
+            ),
             ("Error from server (Forbidden): secrets is forbidden", false),
             ("Error from server (NotFound): no Timeout", false),
             ("the connection to the server was refused", false),
