@@ -9,8 +9,9 @@ use crate::problem::{Problem, Secrecy};
 /// Longest wait for one answer of the API server at the usual pace.
 const CALL: Duration = Duration::from_secs(30);
 
-/// The factor for every wait for the API server, and for the lease: 1 at the usual pace, more where
-/// the machines are slower than their clocks, as emulated ones are.
+/// The factor for the waits for the API server that work depends on, and for the lease: 1 at the usual
+/// pace, more where the machines are slower than their clocks, as emulated ones are. An Event and a look
+/// for the page are given up as early as ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Patience(u32);
 

@@ -57,7 +57,7 @@ pub(crate) enum PollError {
     Fault(#[from] Fault),
     /// Nothing could be recorded that an upgrade would be compared with.
     #[error("nothing is proposed before the servers' histories are recorded: {0}")]
-    History(#[from] NoRecord<ClientError>),
+    History(#[from] NoRecord),
     /// A server of the proof cannot be asked.
     #[error("a server of spec.proof cannot be asked: {0}")]
     Witness(#[from] ClientError),

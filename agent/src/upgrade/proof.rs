@@ -14,6 +14,7 @@ use forge::decide::Action;
 use forge::facts::Repository;
 use forge::pull_request::{PullRequest, State};
 use forge::version::{Version, parse_release};
+use immudb::ClientError;
 use immudb::history::{self, Finding, Record, Verdict};
 use jiff::{SignedDuration, Timestamp};
 
@@ -91,10 +92,10 @@ pub(crate) struct Testimony {
 
 /// Why nothing was recorded.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum NoRecord<E> {
+pub(crate) enum NoRecord {
     /// The servers said nothing, and nothing was recorded before.
     #[error("{0}")]
-    Silent(#[from] E),
+    Silent(#[from] ClientError),
     /// The servers have different histories already. A proof could only say what is known now.
     #[error(
         "the servers disagree before any upgrade: {0}; hint: leave the data of both as it is, find out which \
@@ -107,13 +108,13 @@ pub(crate) enum NoRecord<E> {
 ///
 /// # Errors
 /// If there would be nothing to prove later.
-pub(crate) fn recorded<E: std::error::Error + 'static>(
+pub(crate) fn recorded(
     old: Option<&ProofStatus>,
-    testimony: Result<Testimony, E>,
+    testimony: Result<Testimony, ClientError>,
     repository: &Repository,
     current: &Version,
     now: Timestamp,
-) -> Result<ProofStatus, NoRecord<E>> {
+) -> Result<ProofStatus, NoRecord> {
     let old = old.filter(|proof| proof.phase == ProofPhase::Recorded);
     let open = repository.newest(State::Open).map(listed);
     let testimony = match (testimony, old) {

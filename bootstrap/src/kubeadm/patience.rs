@@ -3,9 +3,9 @@
 //!
 //! Each setting answers a failure seen on emulated machines: lost leader elections (one control
 //! plane needs none), liveness probes of an API server that was only late, etcd members that missed
-//! heartbeats, nodes declared lost, requests
-//! that the API server itself ended after its minute. At its usual level etcd tells of every request that took longer than
-//! a tenth of a second, which here is each. And Go programs collect garbage less often, see [`garbage`].
+//! heartbeats, nodes declared lost, requests that the API server itself ended after its minute. At its
+//! usual level etcd tells of every request that took longer than a tenth of a second, which here is each.
+//! And Go programs collect garbage less often, see [`garbage`].
 
 use crate::pace::Pace;
 

@@ -85,10 +85,13 @@ fn divided() -> Testimony {
     }
 }
 
-/// A server that says nothing.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no answer")]
-struct NoAnswer;
+/// What is known of a server that says nothing.
+fn silence() -> ClientError {
+    ClientError::Unreachable {
+        server: "immudb:3322".parse().unwrap(),
+        reason: "no answer".to_owned(),
+    }
+}
 
 fn heard(version: &str, tx: u64, finding: &Finding) -> Evidence {
     Evidence::Heard(testimony(version, tx, Some(finding)))
@@ -102,7 +105,7 @@ fn refused() -> Finding {
 
 /// A record with an open pull request, made at second 0.
 pub(crate) fn recorded_proof() -> ProofStatus {
-    let said: Result<_, NoAnswer> = Ok(testimony("1.10.0", 12, None));
+    let said = Ok(testimony("1.10.0", 12, None));
     recorded(None, said, &open(), &Version::new(1, 10, 0), at(0)).unwrap()
 }
 
@@ -222,7 +225,7 @@ fn a_record_comes_before_whatever_can_be_merged() {
 #[test]
 fn records_are_made_anew_while_they_go_on() {
     let version = Version::new(1, 10, 0);
-    let anew = |said: Result<Testimony, NoAnswer>| {
+    let anew = |said: Result<Testimony, ClientError>| {
         recorded(Some(&recorded_proof()), said, &open(), &version, at(99))
     };
     let contained = anew(Ok(testimony("1.10.0", 20, Some(&Finding::Contained)))).unwrap();
@@ -248,17 +251,16 @@ fn records_are_made_anew_while_they_go_on() {
             .starts_with("before the merge: primary/defaultdb")
     );
 
-    let silent = anew(Err(NoAnswer)).unwrap();
+    let silent = anew(Err(silence())).unwrap();
     assert_eq!(silent.record, recorded_proof().record);
     assert!(silent.message.contains("no answer"), "{}", silent.message);
-    let first = recorded(None, Err(NoAnswer), &open(), &version, at(99));
-    assert_eq!(first, Err(NoRecord::Silent(NoAnswer)));
+    let first = recorded(None, Err(silence()), &open(), &version, at(99));
+    assert_eq!(first, Err(NoRecord::Silent(silence())));
 }
 
 #[test]
 fn servers_that_contradict_each_other_are_not_recorded() {
-    let said: Result<_, NoAnswer> = Ok(divided());
-    let record = recorded(None, said, &open(), &Version::new(1, 10, 0), at(0));
+    let record = recorded(None, Ok(divided()), &open(), &Version::new(1, 10, 0), at(0));
     let text = record.unwrap_err().to_string();
     assert!(
         text.contains("disagree before any upgrade: primary/defaultdb"),
@@ -270,13 +272,13 @@ fn servers_that_contradict_each_other_are_not_recorded() {
 fn a_record_without_a_pull_request_binds_nobody() {
     let version = Version::new(1, 10, 0);
     let none = repository(vec![]);
-    let said: Result<_, NoAnswer> = Ok(testimony("1.10.0", 12, None));
+    let said = Ok(testimony("1.10.0", 12, None));
     let before = recorded(None, said, &none, &version, at(0)).unwrap();
     assert_eq!(
         (before.pull_request.as_ref(), before.merged_before),
         (None, 0)
     );
-    let said: Result<_, NoAnswer> = Ok(testimony("1.10.0", 3, Some(&refused())));
+    let said = Ok(testimony("1.10.0", 3, Some(&refused())));
     let after = recorded(Some(&before), said, &none, &version, at(9)).unwrap();
     assert_eq!(after.phase, ProofPhase::Recorded);
     assert_eq!(after.record, record("1.10.0", 3));
