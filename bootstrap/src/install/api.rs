@@ -5,7 +5,6 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::cluster::Kubectl;
-use crate::poll::{self, Answer};
 use crate::problem::{OrProblem as _, Problem};
 
 /// One request, with the start of kubectl.
@@ -23,15 +22,12 @@ impl Api<'_> {
         manager: &str,
         manifests: &str,
     ) -> Result<(), Problem> {
-        let manager = format!("--field-manager={manager}");
-        let words = [
-            "apply",
-            "--server-side",
-            "--force-conflicts",
-            &manager,
-            "--filename=-",
-        ];
-        self.call(action, &words, manifests).map(drop)
+        let applied = self
+            .0
+            .apply(manager, manifests.as_bytes(), REQUEST_DEADLINE);
+        applied
+            .map(drop)
+            .or_problem(|| Problem::new(format!("failed to {action}")))
     }
 
     /// What kubectl prints for `words`.
@@ -66,64 +62,10 @@ impl Api<'_> {
         })
     }
 
-    /// Asks again while the server has no time: every request here can be repeated.
     fn call(&self, action: &str, words: &[&str], input: &str) -> Result<String, Problem> {
-        let limit = self.0.pace().scale(REQUEST_DEADLINE);
-        let printed = poll::until("the API server to have time", limit, || {
-            match self.0.run(words, input.as_bytes(), REQUEST_DEADLINE) {
-                Ok(finished) => Ok(Answer::Done(finished.stdout)),
-                Err(problem) => {
-                    let error = anyhow::Error::from(problem);
-                    let said = format!("{error:#}");
-                    if is_passing(&said) {
-                        Ok(Answer::NotYet(said))
-                    } else {
-                        Err(error)
-                    }
-                }
-            }
-        });
-        printed.or_problem(|| Problem::new(format!("failed to {action}")))
-    }
-}
-
-/// Whether kubectl was told that the same request can succeed a moment later: the reasons of
-/// `k8s.io/apimachinery/pkg/apis/meta/v1/types.go` that mean so, and a server that is there but too
-/// busy to shake hands.
-fn is_passing(said: &str) -> bool {
-    const REASONS: [&str; 4] = [
-        "Timeout",
-        "ServerTimeout",
-        "TooManyRequests",
-        "ServiceUnavailable",
-    ];
-    said.contains("TLS handshake timeout")
-        || REASONS
-            .iter()
-            .any(|reason| said.contains(&format!("Error from server ({reason})")))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_passes_is_asked_again() {
-        for (said, expected) in [
-            (
-                "Error from server (Timeout): request did not complete within requested timeout",
-                true,
-            ),
-            ("Error from server (TooManyRequests): try again", true),
-            (
-                "Get \"https://127.0.0.1:1/api\": net/http: TLS handshake timeout",
-                true,
-            ),
-            ("Error from server (Forbidden): secrets is forbidden", false),
-            ("Error from server (NotFound): no Timeout", false),
-            ("the connection to the server was refused", false),
-        ] {
-            assert_eq!(is_passing(said), expected, "{said}");
-        }
+        let finished = self.0.ask(words, input.as_bytes(), REQUEST_DEADLINE);
+        finished
+            .map(|finished| finished.stdout)
+            .or_problem(|| Problem::new(format!("failed to {action}")))
     }
 }

@@ -17,7 +17,7 @@ pub(super) fn until_healthy(
     step: &Step<'_>,
 ) -> Result<Vec<SyncStatus>> {
     let mut told = BTreeSet::new();
-    poll::until("every Sync to be healthy", limit, || {
+    poll::sparingly("every Sync to be healthy", limit, || {
         let states = read(api)?;
         let open: Vec<String> = states.iter().filter_map(open_reason).collect();
         // The root Sync is not ready before the Syncs it brings are, so an empty `open` is the end.

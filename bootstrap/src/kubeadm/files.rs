@@ -75,8 +75,7 @@ localAPIEndpoint:
 nodeRegistration:
   name: {name}
   criSocket: unix:///run/containerd/containerd.sock
-  taints: []
-{init}---
+{taints}{init}---
 apiVersion: kubeadm.k8s.io/v1beta4
 kind: ClusterConfiguration
 clusterName: {cluster}
@@ -99,6 +98,7 @@ etcd:
         services = topology.ranges.services,
         etcd = versions.etcd,
         coredns = versions.coredns,
+        taints = patience::taints(surroundings.pace),
         init = patience::init(surroundings.pace),
         etcd_arguments = patience::etcd(surroundings.pace),
         components = patience::components(surroundings.pace),

@@ -4,7 +4,8 @@
 //! Each setting answers a failure seen on emulated machines: lost leader elections (one control
 //! plane needs none), liveness probes of an API server that was only late, etcd members that missed
 //! heartbeats, nodes declared lost, requests that the API server itself ended after its minute. At its
-//! usual level etcd tells of every request that took longer than a tenth of a second, which here is each.
+//! usual level etcd tells of every request that took longer than a tenth of a second, which here is each,
+//! and every five seconds it tells the API server how far each of its hundred watches is.
 //! And Go programs collect garbage less often, see [`garbage`].
 
 use crate::pace::Pace;
@@ -29,6 +30,20 @@ timeouts:
     )
 }
 
+/// Which pods the control plane takes: all, but where it is slow only those that fit nowhere else. Of an
+/// emulated processor its own components need most even when nothing happens.
+pub(super) fn taints(pace: Pace) -> &'static str {
+    if pace.is_slow() {
+        "  taints:
+  - key: node-role.kubernetes.io/control-plane
+    effect: PreferNoSchedule
+"
+    } else {
+        "  taints: []
+"
+    }
+}
+
 /// The rest of `etcd.local`.
 pub(super) fn etcd(pace: Pace) -> &'static str {
     if pace.is_slow() {
@@ -39,6 +54,8 @@ pub(super) fn etcd(pace: Pace) -> &'static str {
       value: \"10000\"
     - name: log-level
       value: warn
+    - name: watch-progress-notify-interval
+      value: 1m
 "
     } else {
         ""
@@ -88,18 +105,55 @@ pub fn garbage(pace: Pace) -> Option<(&'static str, &'static str)> {
     pace.is_slow().then_some(("GOGC", "400"))
 }
 
+/// A static pod of the control plane.
+struct Component {
+    name: &'static str,
+    /// Whether kubeadm asks it if it is ready: the patch of a probe that is not there would be refused.
+    readiness: bool,
+}
+
+const COMPONENTS: [Component; 4] = [
+    Component {
+        name: "etcd",
+        readiness: true,
+    },
+    Component {
+        name: "kube-apiserver",
+        readiness: true,
+    },
+    Component {
+        name: "kube-controller-manager",
+        readiness: false,
+    },
+    Component {
+        name: "kube-scheduler",
+        readiness: true,
+    },
+];
+
 /// Strategic patches of static pods, by the names that kubeadm looks for. Every probe waits several
 /// times as long as kubeadm's own, and each asks for little: all share one processor that the cluster's
-/// own pods need as well.
+/// own pods need as well. kubeadm asks three of them every second whether they are ready
+/// (`cmd/kubeadm/app/util/staticpod/utils.go`), each time over a new connection.
 pub(super) fn patches(pace: Pace) -> Vec<(String, String)> {
     let Some((variable, value)) = garbage(pace) else {
         return Vec::new();
     };
-    let patch = |component: &str| {
+    let patch = |component: Component| {
+        let Component { name, readiness } = component;
+        let readiness = if readiness {
+            "    readinessProbe:
+      periodSeconds: 30
+      timeoutSeconds: 60
+      failureThreshold: 10
+"
+        } else {
+            ""
+        };
         let text = format!(
             "spec:
   containers:
-  - name: {component}
+  - name: {name}
     env:
     - name: {variable}
       value: \"{value}\"
@@ -110,22 +164,15 @@ pub(super) fn patches(pace: Pace) -> Vec<(String, String)> {
       periodSeconds: 30
       timeoutSeconds: 60
       failureThreshold: 20
-    startupProbe:
+{readiness}    startupProbe:
       periodSeconds: 5
       timeoutSeconds: 30
       failureThreshold: 180
 "
         );
-        (format!("{component}+strategic.yaml"), text)
+        (format!("{name}+strategic.yaml"), text)
     };
-    [
-        "etcd",
-        "kube-apiserver",
-        "kube-controller-manager",
-        "kube-scheduler",
-    ]
-    .map(patch)
-    .into()
+    COMPONENTS.map(patch).into()
 }
 
 #[cfg(test)]

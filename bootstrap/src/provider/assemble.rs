@@ -95,6 +95,7 @@ pub fn up<P: Provider>(
 
     let step = Step::start(reporter, "nodes");
     kubectl.apply(
+        "bootstrap",
         &serde_json::to_vec(&addons::objects(topology))?,
         KUBECTL_DEADLINE,
     )?;
@@ -120,7 +121,7 @@ pub fn up<P: Provider>(
         "--for=condition=Available",
         &timeout,
     ];
-    kubectl.run(&available, b"", READY_DEADLINE + KUBECTL_DEADLINE)?;
+    kubectl.ask(&available, b"", READY_DEADLINE + KUBECTL_DEADLINE)?;
     step.finish("answers");
     Cluster::open(state.clone())
 }
@@ -202,7 +203,7 @@ fn start_control_plane<P: Provider>(
     Phase::ApiServer.run(machine, pace)?;
     step.progress("waiting for the API server");
     let address = provider.api()?.into();
-    poll::until("the API server", pace.scale(API_DEADLINE), || {
+    poll::sparingly("the API server", pace.scale(API_DEADLINE), || {
         if let Err(error) = TcpStream::connect_timeout(&address, Duration::from_secs(2)) {
             return Ok(Answer::NotYet(format!("{address}: {error}")));
         }

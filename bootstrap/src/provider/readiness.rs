@@ -16,7 +16,7 @@ pub(super) fn wait_for_nodes(
 ) -> anyhow::Result<()> {
     let deadline = Duration::from_secs(15);
     let get = |what: &[&str]| kubectl.run(&[&["get"], what].concat(), b"", deadline);
-    poll::until("the nodes to be Ready", limit, || {
+    poll::sparingly("the nodes to be Ready", limit, || {
         let conditions = "--output=jsonpath={range .items[*]}{.metadata.name} \
                           {.status.conditions[?(@.type==\"Ready\")].status}{\"\\n\"}{end}";
         let leases = "--output=jsonpath={range .items[*]}{.metadata.name} \

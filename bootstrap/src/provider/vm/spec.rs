@@ -52,8 +52,8 @@ impl Size {
     /// worker half of that (measured with Kubernetes 1.37).
     pub fn of(role: Role, accelerator: Accelerator, processors: u8) -> Self {
         let (memory, translations) = match role {
-            Role::ControlPlane => (3072, 1536),
-            Role::Worker => (2560, 1024),
+            Role::ControlPlane => (4096, 2047),
+            Role::Worker => (2560, 1536),
         };
         Self {
             processors,
