@@ -7,7 +7,6 @@ use plan::live::{Applied, Live, ManagerStamp};
 use plan::object::{Desired, FIELD_MANAGER, ObjectId, ObjectPolicy, Ssa, Toggle};
 
 use crate::execute::Walk;
-use crate::preflight::PARALLEL;
 use crate::problem::Problem;
 use crate::takeover;
 
@@ -68,7 +67,7 @@ pub(crate) async fn correct(
                 result,
             }
         })
-        .buffer_unordered(PARALLEL)
+        .buffer_unordered(walk.cluster.patience().at_once())
         .collect()
         .await
 }

@@ -15,7 +15,7 @@ use crate::cluster::{Cluster, Deletion, Mode};
 use crate::health::{self, Depth, Subject};
 use crate::mailbox::Mailbox;
 use crate::metrics::{self, Metrics, Verb};
-use crate::preflight::{self, PARALLEL, Rejection};
+use crate::preflight::{self, Rejection};
 use crate::sighting::live_meta;
 use crate::watches::Watches;
 
@@ -102,7 +102,7 @@ impl Walk<'_> {
         let objects = writes.filter_map(|action| desired.get(action.id()).copied());
         let results: Vec<(ObjectId, Option<Result<Applied, Rejection>>)> = stream::iter(objects)
             .map(|object| async move { (object.id().clone(), self.apply(object).await) })
-            .buffer_unordered(PARALLEL)
+            .buffer_unordered(self.cluster.patience().at_once())
             .collect()
             .await;
         let mut rejections = Vec::new();

@@ -12,7 +12,6 @@ use crate::api::names::FINALIZER;
 use crate::api::sync::{DeletionPolicy, Sync};
 use crate::execute::{Halt, Walk};
 use crate::inventory_store::{Store, Stored};
-use crate::preflight::PARALLEL;
 use crate::problem::Problem;
 use crate::settings::{InvalidSpec, Settings};
 
@@ -133,7 +132,7 @@ async fn observe(walk: &Walk<'_>, stored: &Stored) -> Result<BTreeMap<ObjectId, 
             });
             Ok((id.clone(), live))
         })
-        .buffer_unordered(PARALLEL)
+        .buffer_unordered(walk.cluster.patience().at_once())
         .collect()
         .await;
     answers.into_iter().collect()

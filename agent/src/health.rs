@@ -15,7 +15,6 @@ use plan::object::ObjectId;
 use serde_json::Value;
 
 use crate::cluster::Cluster;
-use crate::preflight::PARALLEL;
 use crate::problem::{Problem, Secrecy};
 
 /// Pods of one workload that are looked at; enough to name what is wrong.
@@ -86,7 +85,7 @@ pub(crate) async fn look(
             };
             (subject.id, health)
         })
-        .buffer_unordered(PARALLEL)
+        .buffer_unordered(cluster.patience().at_once())
         .collect()
         .await
 }

@@ -9,6 +9,9 @@ use crate::problem::{Problem, Secrecy};
 /// Longest wait for one answer of the API server at the usual pace.
 const CALL: Duration = Duration::from_secs(30);
 
+/// Requests of one kind under way at once at the usual pace.
+const AT_ONCE: usize = 32;
+
 /// The factor for the waits for the API server that work depends on, and for the lease: 1 at the usual
 /// pace, more where the machines are slower than their clocks, as emulated ones are. An Event and a look
 /// for the page are given up as early as ever.
@@ -24,6 +27,12 @@ impl Patience {
     /// What a wait becomes.
     pub(crate) const fn times(self, usual: Duration) -> Duration {
         usual.saturating_mul(self.0)
+    }
+
+    /// How many requests of one kind may be under way at once. A slow API server has one emulated processor:
+    /// several large objects at once each take as long as all together, and none is answered in time.
+    pub(crate) const fn at_once(self) -> usize {
+        if self.0 == 1 { AT_ONCE } else { 1 }
     }
 
     /// Waits for one answer: 30 s at the usual pace.
@@ -55,6 +64,13 @@ impl Patience {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_is_slow_is_asked_one_thing_after_another() {
+        for (factor, expected) in [(0, 32), (1, 32), (2, 1), (8, 1)] {
+            assert_eq!(Patience::new(factor).at_once(), expected);
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_slow_answer_is_waited_for_as_long_as_it_says() {

@@ -14,9 +14,6 @@ use crate::metrics::{Metrics, Outcome, Verb};
 use crate::problem::Problem;
 use crate::takeover;
 
-/// Requests of one stage that are under way at once.
-pub(crate) const PARALLEL: usize = 32;
-
 /// One object that the server did not take.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Rejection {
@@ -119,7 +116,7 @@ pub(crate) async fn check(
         })
     });
     let mut rejections: Vec<Rejection> = tries
-        .buffer_unordered(PARALLEL)
+        .buffer_unordered(cluster.patience().at_once())
         .filter_map(|rejection| async { rejection })
         .collect()
         .await;

@@ -9,7 +9,6 @@ use plan::plan::{Input, Plan, plan};
 
 use super::Reconciler;
 use super::sync_step::Failure;
-use crate::preflight::PARALLEL;
 use crate::problem::Problem;
 use crate::render::Rendered;
 use crate::report::Reason;
@@ -117,7 +116,7 @@ impl Reconciler {
                 let answer = cluster.metadata(&id, &version).await;
                 (id, answer)
             })
-            .buffer_unordered(PARALLEL)
+            .buffer_unordered(cluster.patience().at_once())
             .collect()
             .await;
         for (id, answer) in answers {

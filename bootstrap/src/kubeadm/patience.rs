@@ -108,6 +108,8 @@ pub fn garbage(pace: Pace) -> Option<(&'static str, &'static str)> {
 /// A static pod of the control plane.
 struct Component {
     name: &'static str,
+    /// What it asks for of the processor, in thousandths: its share when all want more than there is.
+    processor: u32,
     /// Whether kubeadm asks it if it is ready: the patch of a probe that is not there would be refused.
     readiness: bool,
 }
@@ -115,32 +117,44 @@ struct Component {
 const COMPONENTS: [Component; 4] = [
     Component {
         name: "etcd",
+        processor: 50,
         readiness: true,
     },
     Component {
         name: "kube-apiserver",
+        processor: 200,
         readiness: true,
     },
     Component {
         name: "kube-controller-manager",
+        processor: 25,
         readiness: false,
     },
     Component {
         name: "kube-scheduler",
+        processor: 25,
         readiness: true,
     },
 ];
 
 /// Strategic patches of static pods, by the names that kubeadm looks for. Every probe waits several
-/// times as long as kubeadm's own, and each asks for little: all share one processor that the cluster's
-/// own pods need as well. kubeadm asks three of them every second whether they are ready
+/// times as long as kubeadm's own: that asks three of them every second whether they are ready
 /// (`cmd/kubeadm/app/util/staticpod/utils.go`), each time over a new connection.
+///
+/// Together they ask for half of what kubeadm lets them ask for: they share one processor, on which a
+/// cluster of one machine has all its other pods too. Nearly all of it is the API server's, which ends
+/// every write after 34 s (`requestTimeoutUpperBound` in `apiserver/pkg/endpoints/handlers/rest.go`): with
+/// 50m it needed longer for a large definition, with 250m 12 s, beside the same other work.
 pub(super) fn patches(pace: Pace) -> Vec<(String, String)> {
     let Some((variable, value)) = garbage(pace) else {
         return Vec::new();
     };
     let patch = |component: Component| {
-        let Component { name, readiness } = component;
+        let Component {
+            name,
+            processor,
+            readiness,
+        } = component;
         let readiness = if readiness {
             "    readinessProbe:
       periodSeconds: 30
@@ -159,7 +173,7 @@ pub(super) fn patches(pace: Pace) -> Vec<(String, String)> {
       value: \"{value}\"
     resources:
       requests:
-        cpu: 50m
+        cpu: {processor}m
     livenessProbe:
       periodSeconds: 30
       timeoutSeconds: 60
@@ -185,5 +199,15 @@ mod tests {
         let said = [init(usual), etcd(usual).into(), components(usual).into()];
         assert_eq!(said.concat() + kubelet(usual), "");
         assert!(patches(usual).is_empty());
+    }
+
+    #[test]
+    fn the_api_server_comes_first_and_only_what_has_a_probe_gets_it_patched() {
+        for (name, patch) in patches(Pace::slower(8)) {
+            let first = name.starts_with("kube-apiserver");
+            assert_eq!(patch.contains("cpu: 200m"), first, "{name}");
+            let manager = name.starts_with("kube-controller-manager");
+            assert_eq!(patch.contains("readinessProbe"), !manager, "{name}");
+        }
     }
 }
