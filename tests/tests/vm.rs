@@ -16,11 +16,13 @@ mod tests {
     /// An emulated, idle replica polls with immudb's own back-off of up to two minutes.
     const REPLICATED: Duration = Duration::from_mins(10);
 
-    const APART: [&str; 4] = [
+    const APART: [&str; 6] = [
         "--provider=vm",
         "--node-cidr=10.220.0.0/24",
         "--pod-cidr=10.221.0.0/16",
         "--service-cidr=10.222.0.0/16",
+        "--https-port=30314",
+        "--http-port=30315",
     ];
 
     /// Removes the cluster at the end, and tells what a person would look at when it failed.
@@ -104,7 +106,7 @@ mod tests {
     #[ignore = "many minutes of both processors without KVM: make test-vm"]
     fn two_machines_carry_the_pair_and_keep_its_data() -> Result<()> {
         with("vm-two", |cluster| {
-            let up = [&APART[..], &["--nodes=2", "--git-port=30312"]].concat();
+            let up = [&APART[..], &["--nodes=2", "--git-port=30316"]].concat();
             tell_steps(&cluster.up_as(&up)?);
             let primary = Immuclient::connect(cluster, "pod/immudb-primary-0")?;
             let replica = Immuclient::connect(cluster, "pod/immudb-replica-0")?;
