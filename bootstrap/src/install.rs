@@ -289,8 +289,7 @@ fn forge(api: &Api<'_>, templates: &Path) -> Result<()> {
         let manifests = api.text("render the git server", &["kustomize", folder])?;
         api.apply("start the git server", AGENT_MANAGER, &manifests)?;
     }
-    let limit = api.0.pace().scale(FORGE_DEADLINE);
-    api.rollout(FORGE, "deployment/gitea", limit)?;
+    api.rollout(FORGE, "deployment/gitea", FORGE_DEADLINE)?;
     Ok(())
 }
 

@@ -45,16 +45,18 @@ impl Api<'_> {
             .or_problem(|| Problem::new(format!("failed to {action}: kubectl printed no JSON")))
     }
 
-    /// Waits until the newest version of a workload runs, for at most `limit`.
+    /// Waits until the newest version of a workload runs, for at most `limit`, scaled by
+    /// the pace.
     pub(super) fn rollout(
         &self,
         namespace: &str,
         workload: &str,
         limit: Duration,
     ) -> Result<(), Problem> {
-        let timeout = format!("--timeout={}s", limit.as_secs());
+        let scaled = self.0.pace().scale(limit);
+        let timeout = format!("--timeout={}s", scaled.as_secs());
         let words = ["-n", namespace, "rollout", "status", workload, &timeout];
-        let waited = self.0.run(&words, b"", limit + REQUEST_DEADLINE);
+        let waited = self.0.ask(&words, b"", limit + REQUEST_DEADLINE);
         waited.map(drop).or_problem(|| {
             Problem::new(format!("{namespace}/{workload} did not start")).hint(format!(
                 "look at it with `kubectl -n {namespace} describe {workload}`"
@@ -62,6 +64,7 @@ impl Api<'_> {
         })
     }
 
+    /// Every request here can be repeated.
     fn call(&self, action: &str, words: &[&str], input: &str) -> Result<String, Problem> {
         let finished = self.0.ask(words, input.as_bytes(), REQUEST_DEADLINE);
         finished

@@ -45,7 +45,7 @@ impl Gitea {
     /// Waits until it answers. What the cluster says of its pod may be older than the last start of
     /// its machine.
     pub(crate) fn wait_until_it_answers(&self, limit: Duration) -> anyhow::Result<()> {
-        poll::until(&format!("Gitea at {}", self.base), limit, || {
+        poll::sparingly(&format!("Gitea at {}", self.base), limit, || {
             Ok(
                 match self.call("GET", "/version", None, "ask for Gitea's version") {
                     Ok((StatusCode::OK, _)) => Answer::Done(()),

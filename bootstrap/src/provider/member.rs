@@ -103,7 +103,7 @@ pub(super) fn start<P: Provider>(
     }
     let pace = provider.pace();
     step.progress("waiting for containerd");
-    poll::until(
+    poll::sparingly(
         &format!("containerd on {}", node.name),
         pace.scale(CONTAINERD_DEADLINE),
         || {

@@ -49,7 +49,7 @@ pub struct Size {
 
 impl Size {
     /// The size of a machine with this role. A control plane runs 1.5 million translated blocks, a
-    /// worker half of that (measured with Kubernetes 1.37).
+    /// worker half of that (measured with Kubernetes 1.37). QEMU keeps at most 2 GiB.
     pub fn of(role: Role, accelerator: Accelerator, processors: u8) -> Self {
         let (memory, translations) = match role {
             Role::ControlPlane => (4096, 2047),
