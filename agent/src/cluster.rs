@@ -250,7 +250,7 @@ impl Cluster {
         secrecy: Secrecy,
         call: impl Future<Output = kube::Result<T>>,
     ) -> Result<T, Problem> {
-        self.authority.check()?;
+        self.authority.held().await?;
         self.read(secrecy, call).await
     }
 

@@ -141,12 +141,6 @@ async fn lead(
         }
     }
     tracing::info!("holding the lease");
-    let lost = async {
-        match contender.keep(&stop).await {
-            Ok(()) => std::future::pending().await,
-            Err(lost) => lost,
-        }
-    };
     let watch = Controller::new(Arc::clone(&shared), stop.clone()).watch();
     let upgrades = Box::pin(upgrade::controller::watch(
         Arc::clone(&shared),
@@ -154,7 +148,7 @@ async fn lead(
     ));
     tokio::select! {
         // The tasks end where they are: not one more write.
-        lost = lost => Err(lost).context("this agent must not write any more"),
+        lost = contender.keep() => Err(lost).context("this agent must not write any more"),
         // Both end when they are told to; one that fails ends the other.
         result = async { tokio::try_join!(watch, upgrades) } => result.map(drop),
         _ = git_ended, if !stop.is_cancelled() => bail!("the git thread has died; this is a bug"),

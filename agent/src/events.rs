@@ -61,7 +61,7 @@ impl Events {
         let Ok(_place) = self.under_way.try_acquire() else {
             return;
         };
-        if self.authority.check().is_err() {
+        if !self.authority.is_held() {
             return;
         }
         let event = Event {

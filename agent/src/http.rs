@@ -126,7 +126,7 @@ impl Site {
         } = &*self.shared;
         Status {
             version: env!("CARGO_PKG_VERSION"),
-            leader: cluster.authority().check().is_ok(),
+            leader: cluster.authority().is_held(),
             time: now.round(Unit::Second).unwrap_or(now).to_string(),
             syncs: self.shared.board.lines(),
             seen: self.shared.lookup.seen(cluster, namespace).await,

@@ -1,16 +1,16 @@
 //! The right to write: one Lease in the cluster, held by one agent at a time.
 //!
 //! The holder renews it and writes only while its own clock says that nobody else can have taken it
-//! over. An agent that has lost it to another one ends.
+//! over. When a renewal comes late, writes wait for it. An agent that has lost it to another one ends.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::api::{Api, PostParams};
-use tokio::time::{Instant, sleep};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::patience::Patience;
 use crate::problem::{Problem, Secrecy};
@@ -19,8 +19,10 @@ use crate::problem::{Problem, Secrecy};
 const NAME: &str = "immuops-agent";
 /// After this long without renewal another agent may take over. This and the others: at the usual pace.
 const DURATION: Duration = Duration::from_secs(15);
-/// How often the holder renews, and how often others look.
-const RENEW: Duration = Duration::from_secs(5);
+/// How often the holder renews.
+const RENEW: Duration = Duration::from_secs(3);
+/// How soon it tries again after a renewal that failed, and how often others look.
+const RETRY: Duration = Duration::from_secs(1);
 /// The holder stops writing this long after its last renewal.
 const TRUST: Duration = Duration::from_secs(10);
 /// Longest wait for one answer.
@@ -38,23 +40,50 @@ pub(crate) enum LeaseError {
 }
 
 /// Says whether this process may write now.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Authority {
-    until: Arc<Mutex<Option<Instant>>>,
+    /// Until when nobody else can have the lease. `None` when this process does not lead.
+    until: Arc<watch::Sender<Option<Instant>>>,
+    patience: Patience,
 }
 
 impl Authority {
-    /// Fails unless the lease is held.
-    pub(crate) fn check(&self) -> Result<(), Problem> {
-        let until = *self.until.lock().unwrap_or_else(PoisonError::into_inner);
-        match until {
-            Some(until) if Instant::now() < until => Ok(()),
-            Some(_) | None => Err(Problem::Fenced),
+    /// Without the right to anything, so far.
+    fn new(patience: Patience) -> Self {
+        Self {
+            until: Arc::new(watch::Sender::new(None)),
+            patience,
+        }
+    }
+
+    /// Whether the lease is held, now.
+    pub(crate) fn is_held(&self) -> bool {
+        self.until
+            .borrow()
+            .is_some_and(|until| Instant::now() < until)
+    }
+
+    /// Returns once this process may write. While a renewal is late, that is after the next one: it
+    /// says that nobody had the lease in between.
+    ///
+    /// # Errors
+    /// At once when this process does not lead, and when no renewal came through for as long as it takes
+    /// another agent to take over.
+    pub(crate) async fn held(&self) -> Result<(), Problem> {
+        let limit = self.patience.times(DURATION);
+        let mut until = self.until.subscribe();
+        let settled = until.wait_for(|until| until.is_none_or(|until| Instant::now() < until));
+        match timeout(limit, settled).await {
+            Ok(Ok(until)) if until.is_some() => Ok(()),
+            Ok(_) => Err(Problem::Fenced),
+            Err(_) => Err(Problem::Lapsed {
+                seconds: limit.as_secs(),
+            }),
         }
     }
 
     fn set(&self, until: Option<Instant>) {
-        *self.until.lock().unwrap_or_else(PoisonError::into_inner) = until;
+        self.until.send_replace(until);
     }
 }
 
@@ -67,16 +96,11 @@ pub(crate) struct Contender {
     patience: Patience,
 }
 
-/// Whether the lease is ours already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Claiming {
-    Anew,
-    Renewal,
-}
-
 /// What a look at the lease showed.
 enum Claim {
-    Held,
+    /// We hold it; the lease as it was written last.
+    Held(Box<Lease>),
+    /// Somebody else does.
     HeldBy(String),
 }
 
@@ -91,7 +115,7 @@ impl Contender {
         Self {
             api: Api::namespaced(client, namespace),
             identity,
-            authority: Authority::default(),
+            authority: Authority::new(patience),
             patience,
         }
     }
@@ -106,42 +130,42 @@ impl Contender {
         let mut seen = None;
         let mut told = String::new();
         loop {
-            let source = match self.claim(&mut seen, Claiming::Anew).await {
-                Ok(Claim::Held) => return Ok(()),
+            match self.claim(&mut seen).await {
+                Ok(Claim::Held(_)) => return Ok(()),
+                Ok(Claim::HeldBy(holder)) if told == holder => {}
                 Ok(Claim::HeldBy(holder)) => {
-                    if told != holder {
-                        tracing::info!(%holder, "waiting for the lease");
-                        told = holder;
-                    }
-                    sleep(RENEW / 5).await;
-                    continue;
+                    tracing::info!(%holder, "waiting for the lease");
+                    told = holder;
                 }
-                Err(source) => source,
-            };
-            if !source.is_transient() {
-                return Err(LeaseError::Refused { source });
+                Err(error) if error.is_transient() => {
+                    tracing::warn!(%error, "cannot look at the lease");
+                }
+                Err(source) => return Err(LeaseError::Refused { source }),
             }
-            tracing::warn!(error = %source, "cannot look at the lease");
-            sleep(RENEW / 5).await;
+            sleep(RETRY).await;
         }
     }
 
-    /// Renews the lease until `stop`. Returns early, with an error, when it is lost. While the API
-    /// server does not answer, the right to write runs out, and comes back if nobody took the lease.
-    pub(crate) async fn keep(&self, stop: &CancellationToken) -> Result<(), LeaseError> {
-        let mut known = None;
+    /// Renews the lease until it is lost. While the API server does not answer, the right to write runs
+    /// out, and comes back if nobody took the lease.
+    pub(crate) async fn keep(&self) -> LeaseError {
+        let mut held = None;
+        let mut pause = RENEW;
         loop {
-            tokio::select! {
-                () = stop.cancelled() => return Ok(()),
-                () = sleep(self.patience.times(RENEW)) => {}
-            }
-            match self.claim(&mut known, Claiming::Renewal).await {
-                Ok(Claim::Held) => {}
+            sleep(self.patience.times(pause)).await;
+            pause = RENEW;
+            match self.renew(held.take()).await {
+                Ok(Claim::Held(lease)) => held = Some(*lease),
                 Ok(Claim::HeldBy(holder)) => {
                     self.authority.set(None);
-                    return Err(LeaseError::Lost { holder });
+                    return LeaseError::Lost { holder };
                 }
-                Err(error) => tracing::warn!(%error, "cannot renew the lease"),
+                // Refused, for example, because an earlier try came through and its answer did not: the
+                // next one looks first.
+                Err(error) => {
+                    tracing::warn!(%error, "cannot renew the lease");
+                    pause = RETRY;
+                }
             }
         }
     }
@@ -165,35 +189,35 @@ impl Contender {
         }
     }
 
-    /// Takes or renews the lease if nobody else holds it. `seen` is the other holder's last renewal
-    /// and when we saw it: clocks of two machines are never compared.
-    async fn claim(
-        &self,
-        seen: &mut Option<(String, Instant)>,
-        claiming: Claiming,
-    ) -> Result<Claim, Problem> {
+    /// Renews the lease: with one request while nothing has changed since `held` was written.
+    async fn renew(&self, held: Option<Lease>) -> Result<Claim, Problem> {
         let asked = Instant::now();
-        let duration = self.patience.times(DURATION);
-        let current = self.call(self.api.get_opt(NAME)).await?;
-        let now = MicroTime(jiff::Timestamp::now());
-        let mut spec = match &current {
-            Some(lease) => lease.spec.clone().unwrap_or_default(),
-            None => LeaseSpec::default(),
+        let current = match held {
+            Some(lease) => Some(lease),
+            None => self.call(self.api.get_opt(NAME)).await?,
         };
-        if claiming == Claiming::Renewal && spec.holder_identity.as_deref() != Some(&self.identity)
-        {
-            // Somebody had it in between: what this process remembers may be outdated.
-            let holder = spec
-                .holder_identity
-                .unwrap_or_else(|| "nobody, after another agent".to_owned());
-            return Ok(Claim::HeldBy(holder));
+        let holder = current.as_ref().and_then(holder);
+        if holder.as_ref() == Some(&self.identity) {
+            return self.write(current, asked).await;
         }
-        if let Some(holder) = spec.holder_identity.clone()
+        // Somebody had it in between: what this process remembers may be outdated.
+        let holder = holder.unwrap_or_else(|| "nobody, after another agent".to_owned());
+        Ok(Claim::HeldBy(holder))
+    }
+
+    /// Takes the lease if nobody else holds it. `seen` is the other holder's last renewal and when we
+    /// saw it: clocks of two machines are never compared.
+    async fn claim(&self, seen: &mut Option<(String, Instant)>) -> Result<Claim, Problem> {
+        let asked = Instant::now();
+        let current = self.call(self.api.get_opt(NAME)).await?;
+        if let Some(holder) = current.as_ref().and_then(holder)
             && holder != self.identity
         {
-            let mark = format!("{holder} {:?}", spec.renew_time);
+            let renewed = current.as_ref().and_then(|lease| lease.spec.as_ref());
+            let mark = format!("{holder} {:?}", renewed.map(|spec| &spec.renew_time));
             match seen {
-                Some((known, since)) if *known == mark && since.elapsed() >= duration => {}
+                Some((known, since))
+                    if *known == mark && since.elapsed() >= self.patience.times(DURATION) => {}
                 Some((known, _)) if *known == mark => return Ok(Claim::HeldBy(holder)),
                 Some(_) | None => {
                     *seen = Some((mark, asked));
@@ -201,44 +225,109 @@ impl Contender {
                 }
             }
         }
-        if spec.holder_identity.as_deref() != Some(&self.identity) {
+        match self.write(current, asked).await {
+            Err(problem) if problem.is_conflict() => {
+                Ok(Claim::HeldBy("another agent, just now".to_owned()))
+            }
+            written => written,
+        }
+    }
+
+    /// Makes the lease ours from now on, if it is still the one that was read. `asked` is when that was.
+    async fn write(&self, current: Option<Lease>, asked: Instant) -> Result<Claim, Problem> {
+        let now = MicroTime(jiff::Timestamp::now());
+        let ours = current.as_ref().and_then(holder).as_ref() == Some(&self.identity);
+        let exists = current.is_some();
+        let mut lease = current.unwrap_or_else(|| Lease {
+            metadata: ObjectMeta {
+                name: Some(NAME.to_owned()),
+                ..ObjectMeta::default()
+            },
+            spec: None,
+        });
+        let spec = lease.spec.get_or_insert_default();
+        if !ours {
             spec.lease_transitions = Some(spec.lease_transitions.unwrap_or_default() + 1);
             spec.acquire_time = Some(now.clone());
         }
         spec.holder_identity = Some(self.identity.clone());
-        spec.lease_duration_seconds = i32::try_from(duration.as_secs()).ok();
+        spec.lease_duration_seconds = i32::try_from(self.patience.times(DURATION).as_secs()).ok();
         spec.renew_time = Some(now);
         let params = PostParams::default();
-        let written = if let Some(lease) = current {
-            let lease = Lease {
-                spec: Some(spec),
-                ..lease
-            };
-            self.call(self.api.replace(NAME, &params, &lease)).await
+        let written = if exists {
+            self.call(self.api.replace(NAME, &params, &lease)).await?
         } else {
-            let metadata = ObjectMeta {
-                name: Some(NAME.to_owned()),
-                ..ObjectMeta::default()
-            };
-            let lease = Lease {
-                metadata,
-                spec: Some(spec),
-            };
-            self.call(self.api.create(&params, &lease)).await
+            self.call(self.api.create(&params, &lease)).await?
         };
-        match written {
-            Ok(_) => {
-                self.authority.set(Some(asked + self.patience.times(TRUST)));
-                Ok(Claim::Held)
-            }
-            Err(problem) if problem.is_conflict() => {
-                Ok(Claim::HeldBy("another agent, just now".to_owned()))
-            }
-            Err(problem) => Err(problem),
-        }
+        self.authority.set(Some(asked + self.patience.times(TRUST)));
+        Ok(Claim::Held(Box::new(written)))
     }
 
     async fn call<T>(&self, call: impl Future<Output = kube::Result<T>>) -> Result<T, Problem> {
         self.patience.answer_within(CALL, Secrecy::Open, call).await
+    }
+}
+
+/// Who holds it.
+fn holder(lease: &Lease) -> Option<String> {
+    lease.spec.as_ref()?.holder_identity.clone()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn right(patience: u32) -> Authority {
+        Authority::new(Patience::new(patience))
+    }
+
+    fn seconds_on(seconds: u64) -> Instant {
+        Instant::now() + Duration::from_secs(seconds)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_the_lease_nothing_waits() {
+        let right = right(1);
+        assert_eq!(right.held().await, Err(Problem::Fenced));
+        right.set(Some(seconds_on(10)));
+        assert_eq!(right.held().await, Ok(()));
+        right.set(None);
+        assert_eq!(right.held().await, Err(Problem::Fenced));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_late_renewal_is_waited_for() {
+        let right = right(1);
+        right.set(Some(seconds_on(0)));
+        let renewal = async {
+            sleep(Duration::from_secs(14)).await;
+            right.set(Some(seconds_on(10)));
+        };
+        let (held, ()) = tokio::join!(right.held(), renewal);
+        assert_eq!(held, Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_learns_that_another_agent_leads() {
+        let right = right(1);
+        right.set(Some(seconds_on(0)));
+        let loss = async {
+            sleep(Duration::from_secs(14)).await;
+            right.set(None);
+        };
+        let (held, ()) = tokio::join!(right.held(), loss);
+        assert_eq!(held, Err(Problem::Fenced));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_renewal_that_never_comes_is_given_up() {
+        for (patience, seconds) in [(1, 15), (8, 120)] {
+            let right = right(patience);
+            right.set(Some(seconds_on(0)));
+            let start = Instant::now();
+            assert_eq!(right.held().await, Err(Problem::Lapsed { seconds }));
+            assert_eq!(start.elapsed().as_secs(), seconds);
+            assert!(Problem::Lapsed { seconds }.is_transient());
+        }
     }
 }

@@ -54,6 +54,11 @@ pub(crate) enum Problem {
     /// Another agent has taken over.
     #[error("this agent does not hold the lease and must not write")]
     Fenced,
+    /// The lease is ours, but could not be renewed.
+    #[error(
+        "the agent's lease could not be renewed for {seconds} s; nothing is written until it is"
+    )]
+    Lapsed { seconds: u64 },
 }
 
 /// What the server gave as the reason for a no.
@@ -120,7 +125,7 @@ impl Problem {
     pub(crate) fn is_transient(&self) -> bool {
         match self {
             Self::Refused(refusal) => matches!(refusal.code, 409 | 429 | 500 | 502 | 503 | 504),
-            Self::TimedOut { .. } | Self::Unreachable { .. } => true,
+            Self::TimedOut { .. } | Self::Unreachable { .. } | Self::Lapsed { .. } => true,
             Self::Answer { .. } | Self::NoSuchKind { .. } | Self::Fenced => false,
         }
     }
@@ -133,7 +138,8 @@ impl Problem {
             | Self::Unreachable { .. }
             | Self::Answer { .. }
             | Self::NoSuchKind { .. }
-            | Self::Fenced => None,
+            | Self::Fenced
+            | Self::Lapsed { .. } => None,
         }
     }
 }

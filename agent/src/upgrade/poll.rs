@@ -226,7 +226,7 @@ impl Act {
             truncated,
         } = self;
         // Whoever lost the lease must not act: another agent does.
-        cluster.authority().check()?;
+        cluster.authority().held().await?;
         let pull_request = forge.act(&policy, &decision).await?;
         Ok(Polled {
             decision,

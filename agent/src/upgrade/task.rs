@@ -311,7 +311,7 @@ async fn tell(
     proof: &ProofStatus,
 ) -> Result<ProofStatus, PollError> {
     // Whoever lost the lease must not act: another agent does.
-    shared.cluster.authority().check()?;
+    shared.cluster.authority().held().await?;
     if let Some(merged) = &proof.pull_request {
         let text = comment(policy, proof);
         clients
