@@ -30,6 +30,8 @@ pub struct Agent {
     pub namespace: String,
     /// Name under which the process holds the lease.
     pub identity: String,
+    /// Where the process asks the API server.
+    pub server: String,
     /// Directory for the test's files.
     pub directory: PathBuf,
     port: u16,
@@ -96,6 +98,7 @@ impl Agent {
             plane,
             client,
             identity: namespace.clone(),
+            server: plane.address.clone(),
             namespace,
             directory,
             port: free_port()?,
@@ -123,7 +126,10 @@ impl Agent {
             .arg("--webhook-token-file")
             .arg(self.directory.join("token"))
             .arg("--kubeconfig")
-            .arg(self.plane.kubeconfig(&self.directory, AGENT_TOKEN)?)
+            .arg(
+                self.plane
+                    .kubeconfig(&self.server, &self.directory, AGENT_TOKEN)?,
+            )
             .arg("--log=info,agent=debug")
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -2,9 +2,9 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use fs_err::{self as fs, File};
 use serde_json::Value;
 
@@ -117,30 +117,46 @@ impl Cluster {
         self.up_as(&defaults(more))
     }
 
-    /// [`Cluster::up`], killed as by `kill -9` once it reports `step`.
+    /// [`Cluster::up_as`], killed as by `kill -9` once it reports `step`.
     ///
     /// # Errors
     /// When it ends before that, with what it reported.
-    pub fn up_killed_at(&self, more: &[&str], step: &str) -> Result<()> {
-        let mut command = self.bootstrap(&[&["up"], &defaults(more)[..]].concat())?;
-        let mut child = command
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .context("failed to start `bootstrap up`")?;
-        let reports = child.stderr.take().context("it has no stderr")?;
-        let mut log = String::new();
-        for line in BufReader::new(reports).lines() {
-            let line = line?;
+    pub fn up_killed_at(&self, arguments: &[&str], step: &str) -> Result<()> {
+        let mut command = self.bootstrap(&[&["up"], arguments].concat())?;
+        let mut hit = false;
+        let (status, log) = reported(&mut command, |child, line| {
             if line.contains(step) {
+                hit = true;
                 child.kill()?;
-                child.wait()?;
-                return Ok(());
             }
-            log += &line;
-            log.push('\n');
-        }
-        bail!("`up` ended before `{step}`, {}:\n{log}", child.wait()?)
+            Ok(())
+        })?;
+        ensure!(hit, "`up` ended before `{step}`, {status}:\n{log}");
+        Ok(())
+    }
+
+    /// [`Cluster::up_as`] while something happens once it reports `step`.
+    ///
+    /// # Errors
+    /// What `bootstrap up` said when it failed, or that it did not come to `step`.
+    pub fn up_while(
+        &self,
+        arguments: &[&str],
+        step: &str,
+        mut happens: impl FnMut() -> Result<()>,
+    ) -> Result<String> {
+        let mut command = self.bootstrap(&[&["up"], arguments].concat())?;
+        let mut hit = false;
+        let (status, log) = reported(&mut command, |_, line| {
+            if !hit && line.contains(step) {
+                hit = true;
+                happens()?;
+            }
+            Ok(())
+        })?;
+        ensure!(hit, "`up` ended before `{step}`, {status}:\n{log}");
+        ensure!(status.success(), "`up` failed:\n{log}");
+        Ok(log)
     }
 
     /// Removes the cluster.
@@ -249,16 +265,45 @@ impl Cluster {
 
 /// Runs a command and gives its stderr.
 fn logged(command: &mut Command) -> Result<String> {
-    let output = process::output(command, None)?;
-    let log = String::from_utf8_lossy(&output.stderr).into_owned();
-    if !output.status.success() {
-        bail!("`{}` failed:\n{log}", process::shown(command));
-    }
+    let (status, log) = reported(command, |_, _| Ok(()))?;
+    ensure!(
+        status.success(),
+        "`{}` failed:\n{log}",
+        process::shown(command)
+    );
     Ok(log)
 }
 
+/// Runs a command, shows each line of its stderr to `each` and to whoever watches the test, and gives how
+/// it ended and all that it said.
+#[expect(
+    clippy::print_stderr,
+    reason = "what this macro prints belongs to the test that runs: kept back unless it fails or is watched"
+)]
+fn reported(
+    command: &mut Command,
+    mut each: impl FnMut(&mut Child, &str) -> Result<()>,
+) -> Result<(ExitStatus, String)> {
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("failed to start `{}`", process::shown(command)))?;
+    let reports = child.stderr.take().context("it has no stderr")?;
+    let mut log = String::new();
+    for line in BufReader::new(reports).lines() {
+        let line = line?;
+        eprintln!("{line}");
+        each(&mut child, &line)?;
+        log += &line;
+        log.push('\n');
+    }
+    Ok((child.wait()?, log))
+}
+
 /// A cluster that follows an outside repository has no forge and takes no port for it.
-fn defaults<'a>(more: &[&'a str]) -> Vec<&'a str> {
+pub fn defaults<'a>(more: &[&'a str]) -> Vec<&'a str> {
     let forge = if more.contains(&"--repo") { &[] } else { FORGE };
     [APART, forge, more].concat()
 }

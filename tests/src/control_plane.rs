@@ -28,7 +28,8 @@ pub const AGENT_USER: &str = "system:serviceaccount:immuops-system:agent";
 #[derive(Debug)]
 pub struct ControlPlane {
     directory: PathBuf,
-    address: String,
+    /// Where the API server listens, as `https://127.0.0.1:6443`.
+    pub address: String,
 }
 
 /// The control plane of this test program, started on first use.
@@ -151,15 +152,21 @@ impl ControlPlane {
         Client::new(&self.address, ADMIN_TOKEN, &ca)
     }
 
-    /// Writes a kubeconfig for a token and returns its path.
+    /// Writes a kubeconfig for a token and returns its path. The API server is asked at `address`: its
+    /// own, or the near end of a link to it.
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn kubeconfig(&self, directory: &Path, token: &str) -> anyhow::Result<PathBuf> {
+    pub fn kubeconfig(
+        &self,
+        address: &str,
+        directory: &Path,
+        token: &str,
+    ) -> anyhow::Result<PathBuf> {
         let config = serde_json::json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "c",
             "clusters": [{ "name": "c", "cluster": {
-                "server": self.address,
+                "server": address,
                 "certificate-authority": self.directory.join("ca.crt"),
             }}],
             "users": [{ "name": "u", "user": { "token": token } }],

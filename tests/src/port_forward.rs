@@ -9,8 +9,8 @@ use anyhow::{Context as _, Result, anyhow};
 
 use crate::cluster::Cluster;
 
-/// How long it may take to say which port it listens on.
-const DEADLINE: Duration = Duration::from_secs(20);
+/// How long it may take to say which port it listens on: an emulated API server needs most of it.
+const DEADLINE: Duration = Duration::from_mins(2);
 
 /// A forwarded port; gone when dropped.
 #[derive(Debug)]

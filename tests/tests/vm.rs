@@ -4,6 +4,7 @@
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
     use std::time::Duration;
 
     use anyhow::{Context as _, Result, ensure};
@@ -15,6 +16,9 @@ mod tests {
 
     /// An emulated, idle replica polls with immudb's own back-off of up to two minutes.
     const REPLICATED: Duration = Duration::from_mins(10);
+
+    /// What a process takes to be there.
+    const STARTED: Duration = Duration::from_secs(30);
 
     const APART: [&str; 6] = [
         "--provider=vm",
@@ -60,21 +64,36 @@ mod tests {
         serde_json::from_str(&text).context("bootstrap status did not print JSON")
     }
 
-    /// What the steps of `up` took, for docs/benchmarks.md.
-    fn tell_steps(log: &str) {
-        for line in log
-            .lines()
-            .filter(|line| line.contains(": done in") || line.contains("provider"))
-        {
-            println!("{line}");
-        }
+    fn pid(cluster: &Cluster) -> Result<Option<u64>> {
+        Ok(status(cluster)?
+            .pointer("/nodes/0/pid")
+            .and_then(Value::as_u64))
     }
 
+    /// Whatever ends on the way there.
     #[test]
     fn a_machine_boots_to_a_ready_node() -> Result<()> {
         with("vm-one", |cluster| {
-            let log = cluster.up_as(&[&APART[..], &["--nodes=1", "--cluster-only"]].concat())?;
-            tell_steps(&log);
+            let up = [&APART[..], &["--nodes=1", "--cluster-only"]].concat();
+            let died = cluster.up_while(&up, "machine n1: booting", || {
+                let pid = wait::until("a process of the machine", STARTED, || {
+                    pid(cluster)?.context("it has none")
+                })?;
+                process::text(Command::new("kill").args(["-9", &pid.to_string()]), None).map(drop)
+            });
+            let died = format!("{:#}", died.unwrap_err());
+            ensure!(
+                died.contains("QEMU of machine n1 ended with signal: 9"),
+                "{died}"
+            );
+            ensure!(pid(cluster)?.is_none(), "it still runs");
+
+            // Then `up` itself, while the machine makes its control plane: the next one goes on with it.
+            cluster.up_killed_at(&up, "control plane: waiting for the API server")?;
+            let machine = pid(cluster)?;
+            ensure!(machine.is_some(), "the machine ended with `up`");
+            let log = cluster.up_as(&up)?;
+            ensure!(pid(cluster)? == machine, "the machine was started anew");
             ensure!(
                 log.contains("provider vm: "),
                 "it does not say what runs it:\n{log}"
@@ -107,27 +126,26 @@ mod tests {
     fn two_machines_carry_the_pair_and_keep_its_data() -> Result<()> {
         with("vm-two", |cluster| {
             let up = [&APART[..], &["--nodes=2", "--git-port=30316"]].concat();
-            tell_steps(&cluster.up_as(&up)?);
-            let primary = Immuclient::connect(cluster, "pod/immudb-primary-0")?;
-            let replica = Immuclient::connect(cluster, "pod/immudb-replica-0")?;
-            primary.safe_set("vm-greeting", "through-two-machines")?;
-            wait::until("the replica to have the key", REPLICATED, || {
-                let value = replica.get("vm-greeting")?;
-                wait::ensure(value == "through-two-machines", || {
-                    format!("it answers `{value}`")
-                })
+            cluster.up_as(&up)?;
+            wait::until("the primary to take a record", REPLICATED, || {
+                let primary = Immuclient::connect(cluster, "pod/immudb-primary-0")?;
+                primary.safe_set("vm-greeting", "through-two-machines")
             })?;
-            drop((primary, replica));
+            has_the_record(cluster, "pod/immudb-replica-0")?;
 
             process::text(&mut cluster.bootstrap(&["stop"])?, None)?;
             ensure!(status(cluster)?.pointer("/nodes/0/pid") == Some(&Value::Null));
             process::text(&mut cluster.bootstrap(&["start"])?, None)?;
-            wait::until("the primary to have its data again", REPLICATED, || {
-                let primary = Immuclient::connect(cluster, "pod/immudb-primary-0")?;
-                let value = primary.get("vm-greeting")?;
-                wait::ensure(value == "through-two-machines", || {
-                    format!("it answers `{value}`")
-                })
+            has_the_record(cluster, "pod/immudb-primary-0")?;
+            has_the_record(cluster, "pod/immudb-replica-0")
+        })
+    }
+
+    fn has_the_record(cluster: &Cluster, pod: &str) -> Result<()> {
+        wait::until(&format!("{pod} to have the record"), REPLICATED, || {
+            let value = Immuclient::connect(cluster, pod)?.get("vm-greeting")?;
+            wait::ensure(value == "through-two-machines", || {
+                format!("it answers `{value}`")
             })
         })
     }

@@ -125,13 +125,19 @@ impl Kubectl {
         deadline: Duration,
     ) -> Result<Finished, Problem> {
         let manager = format!("--field-manager={manager}");
+        // Strict, kubectl asks for the schema of each kind first: too much for a server without time. A
+        // field that a type does not have is an error of the merge then, one that is there twice is not.
+        let validation = if self.pace.is_slow() {
+            "--validate=false"
+        } else {
+            "--validate=strict"
+        };
         let words = [
             "apply",
             "--server-side",
             "--force-conflicts",
             &manager,
-            // The server checks what it merges; kubectl would ask for the schema of everything first.
-            "--validate=false",
+            validation,
             "--filename=-",
         ];
         self.ask(&words, manifest, deadline)

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use tests::agent_process::{Agent, LIMIT};
 use tests::control_plane_client::PatchKind;
 use tests::git_server::{Access, GitServer};
+use tests::link::Link;
 use tests::wait::until;
 
 use super::fixtures::{config_map, namespace, spec, with};
@@ -195,6 +196,66 @@ fn one_agent_writes_at_a_time() -> anyhow::Result<()> {
     ensure!(lease.pointer("/spec/holderIdentity").is_none(), "{lease}");
     first.run().context("the first one starts again")?;
     first.ready("app", &next)
+}
+
+#[test]
+fn a_lease_that_nobody_took_is_kept() -> anyhow::Result<()> {
+    let mut agent = Agent::install("late")?;
+    let (_, port) = agent.plane.address.rsplit_once(':').context("no port")?;
+    let link = Link::to(port.parse()?)?;
+    agent.server = format!("https://127.0.0.1:{}", link.port());
+    agent.run()?;
+    let git = GitServer::start(&agent.directory, Access::Open)?;
+    let commit = git.push(&[("a.yaml", &config_map("late", "default", "one"))])?;
+    agent.sync("app", &spec(&git, "."))?;
+    agent.ready("app", &commit)?;
+    let path = "/apis/coordination.k8s.io/v1/namespaces/agent-late/leases/immuops-agent";
+    let said = |pointer: &str| -> anyhow::Result<Value> {
+        let lease = agent.client.get(path)?;
+        let value = lease.pointer(&format!("/spec/{pointer}"));
+        value.cloned().context("the lease does not say it")
+    };
+    let transitions = said("leaseTransitions")?;
+    let leads = |expected: bool| {
+        until(
+            &format!("the agent to say leader: {expected}"),
+            LIMIT,
+            || {
+                let status: Value = serde_json::from_str(&agent.http("/api/v1/status")?)?;
+                match status.pointer("/leader") {
+                    Some(Value::Bool(leads)) if *leads == expected => Ok(()),
+                    other => bail!("leader: {other:?}"),
+                }
+            },
+        )
+    };
+
+    // Somebody writes it by hand: the next renewal is refused, the one after it is not.
+    let note = json!({ "metadata": { "annotations": { "note": "whose is this?" } } });
+    agent
+        .client
+        .patch(PatchKind::Merge, path, "people", &note)?;
+    let renewed = said("renewTime")?;
+    until("the lease to be renewed again", LIMIT, || {
+        let now = said("renewTime")?;
+        ensure!(now != renewed, "renewed at {now}");
+        Ok(())
+    })?;
+    leads(true)?;
+
+    // Nobody may write after it has run out; when the server can be asked again, the same agent may.
+    link.cut();
+    leads(false)?;
+    let next = git.push(&[("a.yaml", &config_map("late", "default", "two"))])?;
+    link.mend();
+    agent.ready("app", &next)?;
+    leads(true)?;
+    ensure!(said("leaseTransitions")? == transitions);
+    ensure!(
+        !agent.log()?.contains("must not write"),
+        "it took it for lost"
+    );
+    Ok(())
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail, ensure};
 use fs_err as fs;
-use tests::cluster::Cluster;
+use tests::cluster::{Cluster, defaults};
 use tests::git_server::{Access, GitServer};
 use tests::host_state::HostState;
 use tests::outside::Outside;
@@ -88,7 +88,7 @@ pub(crate) fn cluster_follows_an_outside_repository(_: &World) -> Result<()> {
     let arguments = ["--repo", &server.url(), "--git-credentials", &login];
     // The first `up` dies in the middle; the second one finds what it left and finishes it.
     let outcome = cluster
-        .up_killed_at(&arguments, "control plane: done")
+        .up_killed_at(&defaults(&arguments), "control plane: done")
         .and_then(|()| cluster.up(&arguments))
         .and_then(|_| follows(&cluster, &server, &first));
     if let Err(error) = outcome {
