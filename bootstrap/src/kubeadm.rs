@@ -9,6 +9,7 @@ pub mod addons;
 pub mod files;
 pub mod kubeconfig;
 pub mod patience;
+mod probes;
 
 use std::time::Duration;
 

@@ -1,8 +1,10 @@
 //! The objects that every cluster has from the start: the administrators' rights, the storage
-//! class, and the volumes of each node's disk.
+//! class, the volumes of each node's disk, and patience where it is slow.
 
 use serde_json::{Value, json};
 
+use super::probes;
+use crate::pace::Pace;
 use crate::topology::{Node, Topology};
 
 /// The storage class, which is the cluster's default.
@@ -18,11 +20,12 @@ pub fn volume_path(number: u8) -> String {
 }
 
 /// All of them as one `List`, for `kubectl apply`.
-pub fn objects(topology: &Topology) -> Value {
+pub fn objects(topology: &Topology, pace: Pace) -> Value {
     let mut items = vec![administrators(), storage_class()];
     for node in &topology.nodes {
         items.extend((1..=VOLUMES).map(|number| volume(node, number)));
     }
+    items.extend(probes::objects(pace));
     json!({ "apiVersion": "v1", "kind": "List", "items": items })
 }
 

@@ -96,7 +96,7 @@ pub fn up<P: Provider>(
     let step = Step::start(reporter, "nodes");
     kubectl.apply(
         "bootstrap",
-        &serde_json::to_vec(&addons::objects(topology))?,
+        &serde_json::to_vec(&addons::objects(topology, provider.pace()))?,
         KUBECTL_DEADLINE,
     )?;
     for worker in workers {

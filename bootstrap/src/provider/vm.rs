@@ -117,7 +117,7 @@ impl Provider for Vm<'_> {
         let directory = self.state.node(node.name.as_str());
         let accelerator = self.verdict.accelerator;
         let cores = thread::available_parallelism()?.get();
-        let processors = spec::processors(accelerator, cores, self.topology.nodes.len());
+        let processors = spec::processors(accelerator, node.role, cores, self.topology.nodes.len());
         let size = spec::Size::of(node.role, accelerator, processors);
         VmMachine::new(
             VmSpec {

@@ -71,20 +71,18 @@ impl Size {
     }
 }
 
-/// How many virtual processors each of `machines` gets on a host with `cores`.
+/// How many virtual processors a machine with this role gets, one of `machines` on a host with `cores`.
 ///
-/// Emulated ones share what the host has, less one core for itself. Two that wait for each other (for a
-/// lock, to flush each other's address translations) while the host runs only one of them spend most of
-/// their time on waiting.
-pub fn processors(accelerator: Accelerator, cores: usize, machines: usize) -> u8 {
+/// Emulated workers share what the host has, less one core for the control plane, whose own components need
+/// more than one emulated processor when a whole cluster is there, and may take what the workers leave.
+pub fn processors(accelerator: Accelerator, role: Role, cores: usize, machines: usize) -> u8 {
     let most = 2;
-    match accelerator {
-        Accelerator::Kvm => most,
-        Accelerator::Tcg => {
-            let share = cores.saturating_sub(1) / machines.max(1);
-            u8::try_from(share).unwrap_or(most).clamp(1, most)
-        }
-    }
+    let share = match (accelerator, role) {
+        (Accelerator::Kvm, _) => return most,
+        (Accelerator::Tcg, Role::ControlPlane) => cores,
+        (Accelerator::Tcg, Role::Worker) => cores.saturating_sub(1) / machines.max(1),
+    };
+    u8::try_from(share).unwrap_or(most).clamp(1, most)
 }
 
 impl VmSpec {
@@ -126,15 +124,23 @@ mod tests {
 
     #[test]
     fn emulated_processors_are_no_more_than_the_host_has() {
+        let (kvm, tcg) = (Accelerator::Kvm, Accelerator::Tcg);
+        let (control_plane, worker) = (Role::ControlPlane, Role::Worker);
         let cases = [
-            ("a small host", Accelerator::Tcg, 2, 1, 1),
-            ("less than one each", Accelerator::Tcg, 2, 3, 1),
-            ("a large host", Accelerator::Tcg, 16, 3, 2),
-            ("one core for the host", Accelerator::Tcg, 4, 2, 1),
-            ("they are real with KVM", Accelerator::Kvm, 2, 3, 2),
+            ("a small host", tcg, control_plane, 2, 1, 2),
+            ("what workers leave", tcg, control_plane, 2, 3, 2),
+            ("less than one each", tcg, worker, 2, 3, 1),
+            ("one core", tcg, control_plane, 1, 2, 1),
+            ("a large host", tcg, worker, 16, 3, 2),
+            ("one core for the control plane", tcg, worker, 4, 2, 1),
+            ("they are real with KVM", kvm, worker, 2, 3, 2),
         ];
-        for (case, accelerator, cores, machines, expected) in cases {
-            assert_eq!(processors(accelerator, cores, machines), expected, "{case}");
+        for (case, accelerator, role, cores, machines, expected) in cases {
+            assert_eq!(
+                processors(accelerator, role, cores, machines),
+                expected,
+                "{case}"
+            );
         }
     }
 }
