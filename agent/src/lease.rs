@@ -295,28 +295,26 @@ mod tests {
         assert_eq!(right.held().await, Err(Problem::Fenced));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_late_renewal_is_waited_for() {
+    /// What a write is told that begins when the right has run out, and 14 s later this is known of it.
+    async fn after_waiting(known: impl FnOnce() -> Option<Instant>) -> Result<(), Problem> {
         let right = right(1);
         right.set(Some(seconds_on(0)));
-        let renewal = async {
+        let later = async {
             sleep(Duration::from_secs(14)).await;
-            right.set(Some(seconds_on(10)));
+            right.set(known());
         };
-        let (held, ()) = tokio::join!(right.held(), renewal);
-        assert_eq!(held, Ok(()));
+        let (held, ()) = tokio::join!(right.held(), later);
+        held
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_late_renewal_is_waited_for() {
+        assert_eq!(after_waiting(|| Some(seconds_on(10))).await, Ok(()));
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_waits_learns_that_another_agent_leads() {
-        let right = right(1);
-        right.set(Some(seconds_on(0)));
-        let loss = async {
-            sleep(Duration::from_secs(14)).await;
-            right.set(None);
-        };
-        let (held, ()) = tokio::join!(right.held(), loss);
-        assert_eq!(held, Err(Problem::Fenced));
+        assert_eq!(after_waiting(|| None).await, Err(Problem::Fenced));
     }
 
     #[tokio::test(start_paused = true)]

@@ -122,17 +122,8 @@ impl Cluster {
     /// # Errors
     /// When it ends before that, with what it reported.
     pub fn up_killed_at(&self, arguments: &[&str], step: &str) -> Result<()> {
-        let mut command = self.bootstrap(&[&["up"], arguments].concat())?;
-        let mut hit = false;
-        let (status, log) = reported(&mut command, |child, line| {
-            if line.contains(step) {
-                hit = true;
-                child.kill()?;
-            }
-            Ok(())
-        })?;
-        ensure!(hit, "`up` ended before `{step}`, {status}:\n{log}");
-        Ok(())
+        let kill = |child: &mut Child| Ok(child.kill()?);
+        self.up_until(arguments, step, kill).map(drop)
     }
 
     /// [`Cluster::up_as`] while something happens once it reports `step`.
@@ -143,20 +134,33 @@ impl Cluster {
         &self,
         arguments: &[&str],
         step: &str,
-        mut happens: impl FnMut() -> Result<()>,
+        happens: impl FnOnce() -> Result<()>,
     ) -> Result<String> {
-        let mut command = self.bootstrap(&[&["up"], arguments].concat())?;
-        let mut hit = false;
-        let (status, log) = reported(&mut command, |_, line| {
-            if !hit && line.contains(step) {
-                hit = true;
-                happens()?;
-            }
-            Ok(())
-        })?;
-        ensure!(hit, "`up` ended before `{step}`, {status}:\n{log}");
+        let (status, log) = self.up_until(arguments, step, |_| happens())?;
         ensure!(status.success(), "`up` failed:\n{log}");
         Ok(log)
+    }
+
+    /// Runs `bootstrap up` to its end, with `then` once it reports `step`.
+    fn up_until(
+        &self,
+        arguments: &[&str],
+        step: &str,
+        then: impl FnOnce(&mut Child) -> Result<()>,
+    ) -> Result<(ExitStatus, String)> {
+        let mut command = self.bootstrap(&[&["up"], arguments].concat())?;
+        let mut then = Some(then);
+        let (status, log) = reported(&mut command, |child, line| {
+            match then.take_if(|_| line.contains(step)) {
+                Some(then) => then(child),
+                None => Ok(()),
+            }
+        })?;
+        ensure!(
+            then.is_none(),
+            "`up` ended before `{step}`, {status}:\n{log}"
+        );
+        Ok((status, log))
     }
 
     /// Removes the cluster.
